@@ -1,0 +1,39 @@
+"""Semantic IDs: items with features become short discrete codes."""
+
+from semantic_ids.errors import CollisionError, NoCodecError, UnknownItemError
+from semantic_ids.features import Features
+from semantic_ids.fusers.base import FittedFuser, Fuser
+from semantic_ids.fusers.concat import Concat
+from semantic_ids.latent import Latent
+from semantic_ids.quantizers.base import FittedQuantizer, Quantizer
+from semantic_ids.quantizers.rq_kmeans import RQKMeans
+from semantic_ids.resolvers.base import Resolver
+from semantic_ids.resolvers.nearest_free import NearestFree
+from semantic_ids.resolvers.suffix import Suffix
+from semantic_ids.spec import Spec
+from semantic_ids.statistics import CodebookStatistics, LevelStatistics
+from semantic_ids.tokenizer import Tokenizer, TokenizerSpec
+from semantic_ids.vocabulary import Vocabulary
+
+__all__ = [
+    "CodebookStatistics",
+    "CollisionError",
+    "Concat",
+    "Features",
+    "FittedFuser",
+    "FittedQuantizer",
+    "Fuser",
+    "Latent",
+    "LevelStatistics",
+    "NearestFree",
+    "NoCodecError",
+    "Quantizer",
+    "RQKMeans",
+    "Resolver",
+    "Spec",
+    "Suffix",
+    "Tokenizer",
+    "TokenizerSpec",
+    "UnknownItemError",
+    "Vocabulary",
+]

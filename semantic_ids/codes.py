@@ -1,0 +1,76 @@
+"""Codes as arrays: checking them, and turning each into one sortable key."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def check_codes(codes: object, sizes: Sequence[int], *, name: str = "codes") -> np.ndarray:
+    """Return codes as (n, len(sizes)) int32, each entry within its codebook.
+
+    A single code (one dimension) is read as one row.
+
+    Raises
+    ------
+    ValueError
+        if the shape or the type is wrong, or an entry is out of range; the error names the
+        first such row and its position.
+
+    Examples
+    --------
+    >>> check_codes([[0, 3]], [2, 4])
+    array([[0, 3]], dtype=int32)
+    """
+    array = np.asarray(codes)
+    if array.size == 0:
+        array = array.reshape(-1, len(sizes)).astype(np.int32)
+    if array.ndim == 1:
+        array = array[None]
+    if array.dtype.kind not in "iu" or array.ndim != 2 or array.shape[1] != len(sizes):
+        raise ValueError(
+            f"{name}: expected integers of shape (n, {len(sizes)}), "
+            f"got {array.dtype} of shape {array.shape}"
+        )
+    wrong = (array < 0) | (array >= np.asarray(sizes))
+    if wrong.any():
+        row, level = (int(part[0]) for part in np.nonzero(wrong))
+        raise ValueError(
+            f"{name}: row {row} has {array[row, level]} at level {level}, "
+            f"whose codes are 0 to {sizes[level] - 1}"
+        )
+    return array.astype(np.int32)
+
+
+def code_keys(codes: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
+    """Return one key a code; keys compare as codes do, position by position.
+
+    Small code spaces give int64 keys, others byte strings of one length.
+
+    Parameters
+    ----------
+    codes : (n, P) int32, valid for `sizes`.
+    sizes : number of codes at each of the P positions.
+
+    Returns
+    -------
+    keys : (n,) of one dtype, the same for equal `sizes`.
+
+    Examples
+    --------
+    >>> code_keys(np.array([[0, 3], [1, 0]], dtype=np.int32), [2, 4])
+    array([3, 4])
+    """
+    if math.prod(sizes) < 2**62:
+        keys = np.zeros(len(codes), dtype=np.int64)
+        for level, size in enumerate(sizes):
+            keys = keys * size + codes[:, level]
+        return keys
+    wide = np.ascontiguousarray(codes.astype(">u4"))
+    return wide.view(f"S{4 * len(sizes)}").reshape(len(codes))
+
+
+def bucket_sizes(keys: np.ndarray) -> np.ndarray:
+    """Return, for each key, how many of the keys equal it, (n,) int64."""
+    _, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
+    return counts[inverse]

@@ -1,0 +1,1 @@
+"""Fusers: several modalities become one matrix."""

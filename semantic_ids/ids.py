@@ -1,0 +1,102 @@
+"""Item ids as compact arrays: int64, or variable-width strings."""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+ItemId = str | int
+
+STRINGS = np.dtypes.StringDType(coerce=False)
+
+
+def id_array(ids: Any, *, name: str = "ids") -> np.ndarray:
+    """Return ids as an int64 array or a numpy string array.
+
+    Parameters
+    ----------
+    ids : sequence or 1-D array of str, or of int; not a mix of both.
+    name : what to call it in an error.
+
+    Raises
+    ------
+    ValueError
+        if it is not one-dimensional, mixes str and int, or holds anything else.
+
+    Examples
+    --------
+    >>> id_array([3, 1, 2])
+    array([3, 1, 2])
+    >>> id_array(["B01", "B02"]).tolist()
+    ['B01', 'B02']
+    """
+    if isinstance(ids, np.ndarray):
+        if ids.ndim != 1:
+            raise ValueError(f"{name}: expected one dimension, got shape {ids.shape}")
+        if ids.dtype.kind in "iu":
+            return ids.astype(np.int64)
+        ids = ids.tolist()
+    values = list(ids)
+    kinds = {type(value) for value in values}
+    if not values or all(issubclass(kind, int | np.integer) and kind is not bool for kind in kinds):
+        return np.array(values, dtype=np.int64)
+    if all(issubclass(kind, str) for kind in kinds):
+        try:
+            return np.array(values, dtype=STRINGS)
+        except UnicodeEncodeError as error:
+            raise ValueError(f"{name}: an id is not valid Unicode: {error}") from None
+    names = sorted(kind.__name__ for kind in kinds)
+    raise ValueError(f"{name}: expected str or int ids, all of one kind, got {', '.join(names)}")
+
+
+def check_unique(ids: np.ndarray, *, name: str = "ids") -> None:
+    """Refuse ids that occur twice, naming the first and how many there are."""
+    ordered = np.sort(ids)
+    repeated = ordered[1:][ordered[1:] == ordered[:-1]]
+    if len(repeated):
+        first = repeated[0].item() if ids.dtype.kind == "i" else repeated[0]
+        raise ValueError(
+            f"{name}: {len(repeated)} of {len(ids)} repeat an earlier id (such as {first!r}); "
+            "every item needs an id of its own"
+        )
+
+
+def is_id(value: Any) -> bool:
+    """Say whether a value can be one item's id."""
+    return isinstance(value, str | int | np.integer) and not isinstance(value, bool)
+
+
+def pack_ids(ids: np.ndarray) -> dict[str, np.ndarray]:
+    """Return arrays that a safetensors file can hold; strings become bytes and offsets."""
+    if ids.dtype.kind == "i":
+        return {"ids": ids}
+    encoded = [text.encode() for text in ids.tolist()]
+    offsets = np.zeros(len(encoded) + 1, dtype=np.int64)
+    np.cumsum([len(text) for text in encoded], out=offsets[1:])
+    return {"id_bytes": np.frombuffer(b"".join(encoded), dtype=np.uint8), "id_offsets": offsets}
+
+
+def unpack_ids(arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """Return the ids that `pack_ids` wrote.
+
+    Raises
+    ------
+    ValueError
+        if the offsets do not fit the bytes, or the bytes are not UTF-8.
+    """
+    if "ids" in arrays:
+        return arrays["ids"].astype(np.int64)
+    text, offsets = arrays["id_bytes"].tobytes(), arrays["id_offsets"]
+    if (
+        not len(offsets)
+        or offsets[0] != 0
+        or offsets[-1] != len(text)
+        or (np.diff(offsets) < 0).any()
+    ):
+        raise ValueError("id_offsets do not fit id_bytes")
+    bounds = offsets.tolist()
+    values: Sequence[str] = [
+        text[start:stop].decode() for start, stop in itertools.pairwise(bounds)
+    ]
+    return id_array(values)

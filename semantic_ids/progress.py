@@ -1,0 +1,31 @@
+"""One way to show that long work goes on."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from tqdm import tqdm
+
+
+def progress_bar(
+    iterable: Iterable[Any] | None = None,
+    *,
+    description: str,
+    total: int | None = None,
+    progress: bool | None = None,
+) -> "tqdm[Any]":
+    """Return a tqdm bar on standard error.
+
+    Parameters
+    ----------
+    iterable : what to go through; None for a bar that is moved by ``update``.
+    description : what the work is, in a word or two.
+    total : number of steps, where `iterable` does not know it.
+    progress : True shows the bar, False hides it, None shows it in a terminal only.
+
+    Examples
+    --------
+    >>> sum(progress_bar(range(4), description="adding", progress=False))
+    6
+    """
+    disable = None if progress is None else not progress
+    return tqdm(iterable, desc=description, total=total, disable=disable, dynamic_ncols=True)

@@ -1,0 +1,76 @@
+"""The quantizer stage: a matrix becomes content codes, and back."""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+
+from semantic_ids.latent import Latent
+from semantic_ids.spec import StageSpec
+
+Arrays = dict[str, np.ndarray]
+
+
+class Quantizer(StageSpec, ABC):
+    """How vectors become codes; `fit` learns the codebooks."""
+
+    group: ClassVar[str] = "semantic_ids.quantizers"
+
+    @property
+    @abstractmethod
+    def codebook_sizes(self) -> tuple[int, ...]:
+        """Number of codes at each level."""
+
+    @abstractmethod
+    def fit(self, latent: Latent | Any, *, progress: bool | None = None) -> "FittedQuantizer":
+        """Learn codebooks from a Latent or a plain (N, d) array."""
+
+    @abstractmethod
+    def restore(self, arrays: Arrays) -> "FittedQuantizer":
+        """Rebuild what `fit` returned from `FittedQuantizer.arrays`."""
+
+
+class FittedQuantizer(ABC):
+    """A fitted quantizer: a pure function from vectors to content codes.
+
+    Attributes
+    ----------
+    spec : the Quantizer it was fitted from.
+    ordered : True where a level refines the levels before it (residual codes), False where
+        the levels stand side by side (parallel codes).
+    """
+
+    spec: Quantizer
+    ordered: bool
+
+    @property
+    def codebook_sizes(self) -> tuple[int, ...]:
+        """Number of codes at each level."""
+        return self.spec.codebook_sizes
+
+    @abstractmethod
+    def encode(self, latent: Latent | Any) -> np.ndarray:
+        """Return content codes (N, L) int32; a row's code depends on that row alone."""
+
+    @abstractmethod
+    def decode(self, codes: np.ndarray) -> np.ndarray:
+        """Return the vectors (n, d) float32 that codes (n, l) stand for, l <= L levels."""
+
+    @abstractmethod
+    def candidates(self, latent: Latent | Any, m: int) -> tuple[np.ndarray, np.ndarray]:
+        """Name good codes of each row, best first.
+
+        Returns
+        -------
+        codes : (N, m', L) int32, distinct within a row; m' = m, or all codes where there are
+            fewer.
+        errors : (N, m') float64, squared distances of the row to what each code decodes to.
+        """
+
+    @abstractmethod
+    def errors(self, latent: Latent | Any, codes: np.ndarray) -> np.ndarray:
+        """Return squared distances (N, L) float64 of rows to the first 1, 2, ... L levels."""
+
+    @abstractmethod
+    def arrays(self) -> Arrays:
+        """Return what was learned, as named arrays."""

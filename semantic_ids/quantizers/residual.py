@@ -1,0 +1,208 @@
+"""Residual codebooks: a vector is the sum of one entry of each level's codebook.
+
+Codes are defined by the greedy search in float64: level by level, the entry nearest to what is
+left over, the lowest index where two are equally near. `greedy_codes` finds the same codes with
+float32 matrix products: a decision closer than the bound of their rounding error is taken again
+in float64. So a row's code depends on the row alone, on no batch, order or thread.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from semantic_ids.codes import check_codes
+
+_UNIT32 = 2.0**-24  # unit roundoff of float32
+_BLOCK_VALUES = 1 << 21  # scores in work at a time
+
+
+class ResidualCodebooks:
+    """The codebooks of L levels and what searching them needs; immutable.
+
+    Parameters
+    ----------
+    codebooks : one float32 array (K_l, d) a level.
+    """
+
+    def __init__(self, codebooks: Sequence[np.ndarray]) -> None:
+        self.codebooks = tuple(np.ascontiguousarray(book, dtype=np.float32) for book in codebooks)
+        self.sizes = tuple(len(book) for book in self.codebooks)
+        self.width = self.codebooks[0].shape[1]
+        self._half_norms = [_half_norms(book) for book in self.codebooks]
+        self._largest = np.sqrt([2 * half[np.isfinite(half)].max() for half in self._half_norms])
+
+    def greedy_codes(self, matrix: np.ndarray) -> np.ndarray:
+        """Return the greedy codes (N, L) int32 of float32 rows (N, d)."""
+        codes = np.empty((len(matrix), len(self.sizes)), dtype=np.int32)
+        rows = max(1, _BLOCK_VALUES // max(*self.sizes, self.width))
+        for start in range(0, len(matrix), rows):
+            block = slice(start, start + rows)
+            codes[block] = self._greedy_block(matrix[block])
+        return codes
+
+    def _greedy_block(self, x: np.ndarray) -> np.ndarray:
+        codes = np.empty((len(x), len(self.sizes)), dtype=np.int32)
+        bounds = self._rounding_bounds(x)
+        residual = x.copy()
+        for level, book in enumerate(self.codebooks):
+            scores = self._half_norms[level] - residual @ book.T
+            chosen = scores.argmin(axis=1)
+            best = np.take_along_axis(scores, chosen[:, None], axis=1)
+            close = scores <= best + 2 * bounds[:, level, None]
+            unsure = np.flatnonzero(close.sum(axis=1) > 1)
+            if len(unsure):
+                chosen[unsure] = self._decide(x[unsure], codes[unsure, :level], close[unsure])
+            codes[:, level] = chosen
+            residual -= book[chosen]
+        return codes
+
+    def _rounding_bounds(self, x: np.ndarray) -> np.ndarray:
+        """Bound the rounding error of each row's scores at each level, (n, L) float32.
+
+        With u the unit roundoff, R = |x| + the largest norms of the levels before, and C the
+        largest norm of this level: a product of d terms errs by at most (d + 1) u R C, the
+        residual it starts from by one u R a level, the half norm and the sum by u C (C + R).
+        """
+        levels = np.arange(len(self.sizes))
+        x_norms = np.sqrt(np.einsum("ij,ij->i", x, x).astype(np.float64))[:, None]
+        reach = x_norms + np.cumsum(np.concatenate(([0.0], self._largest[:-1])))
+        units = (self.width + levels + 3) * reach + 2 * self._largest
+        return (1.01 * _UNIT32 * self._largest * units).astype(np.float32)
+
+    def _decide(self, x: np.ndarray, prefix: np.ndarray, close: np.ndarray) -> np.ndarray:
+        """Choose among close entries in float64, (n,) indices within the level."""
+        level = prefix.shape[1]
+        book = self.codebooks[level].astype(np.float64)
+        residual = self._residual(x, prefix)
+        distances = np.full(close.shape, np.inf)
+        rows, entries = np.nonzero(close)
+        step = max(1, _BLOCK_VALUES // self.width)
+        for start in range(0, len(rows), step):
+            r, e = rows[start : start + step], entries[start : start + step]
+            distances[r, e] = ((residual[r] - book[e]) ** 2).sum(axis=1)
+        return distances.argmin(axis=1)
+
+    def _residual(self, x: np.ndarray, prefix: np.ndarray) -> np.ndarray:
+        residual = x.astype(np.float64)
+        for level in range(prefix.shape[1]):
+            residual -= self.codebooks[level][prefix[:, level]]
+        return residual
+
+    def decode(self, codes: np.ndarray) -> np.ndarray:
+        """Return the sums of entries (n, d) float32 of codes (n, l), l <= L."""
+        codes = check_codes(codes, self.sizes[: np.asarray(codes).shape[-1]])
+        return (-self._residual(np.zeros((len(codes), self.width)), codes)).astype(np.float32)
+
+    def errors(self, matrix: np.ndarray, codes: np.ndarray) -> np.ndarray:
+        """Return squared distances (N, L) float64 to the sums of the first 1 ... L entries."""
+        errors = np.empty(codes.shape, dtype=np.float64)
+        rows = max(1, _BLOCK_VALUES // self.width)
+        for start in range(0, len(matrix), rows):
+            block = slice(start, start + rows)
+            residual = matrix[block].astype(np.float64)
+            for level, book in enumerate(self.codebooks):
+                residual -= book[codes[block, level]]
+                errors[block, level] = (residual**2).sum(axis=1)
+        return errors
+
+    def beam_codes(self, matrix: np.ndarray, m: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the m best codes a row that a beam of width m finds, best first.
+
+        The beam is complete where m reaches the number of all codes. Vectors and entries are
+        first rounded to so few bits that the matrix products are exact in float64, however
+        they are summed: the result depends on the row alone. The errors returned are those of
+        the unrounded vectors. A table of (sum of codebook sizes)^2 float64 is held meanwhile.
+
+        Returns
+        -------
+        codes : (N, m', L) int32, by (error, code), m' = min(m, number of codes).
+        errors : (N, m') float64.
+        """
+        m = min(m, math.prod(self.sizes))
+        codes = np.empty((len(matrix), m, len(self.sizes)), dtype=np.int32)
+        errors = np.empty((len(matrix), m))
+        rows = max(1, _BLOCK_VALUES // max(m * max(self.sizes), m * self.width))
+        bits = (53 - math.ceil(math.log2(self.width + 1))) // 2 - 1
+        entries = _round_bits(np.concatenate(self.codebooks).astype(np.float64), bits, axis=None)
+        products = entries @ entries.T
+        for start in range(0, len(matrix), rows):
+            block = slice(start, start + rows)
+            x = matrix[block].astype(np.float64)
+            scores = np.diagonal(products) / 2 - _round_bits(x, bits, axis=1) @ entries.T
+            codes[block], errors[block] = self._sort(x, self._beam_block(scores, products, m))
+        return codes, errors
+
+    def _beam_block(self, scores: np.ndarray, products: np.ndarray, m: int) -> np.ndarray:
+        n = len(scores)
+        codes = np.zeros((n, 1, 0), dtype=np.int32)
+        so_far = np.zeros((n, 1))
+        starts = np.cumsum((0, *self.sizes))
+        for level, size in enumerate(self.sizes):
+            here = slice(starts[level], starts[level + 1])
+            total = so_far[:, :, None] + scores[:, None, here]
+            for before in range(level):
+                total += products[starts[before] + codes[:, :, before], here]
+            picked = _smallest(total.reshape(n, -1), m)
+            parent, entry = np.divmod(picked, size)
+            so_far = np.take_along_axis(total.reshape(n, -1), picked, axis=1)
+            codes = np.concatenate(
+                [np.take_along_axis(codes, parent[:, :, None], axis=1), entry[:, :, None]], axis=2
+            )
+        return codes
+
+    def _sort(self, x: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        n, m, levels = codes.shape
+        flat = codes.reshape(n * m, levels)
+        residual = self._residual(np.repeat(x, m, axis=0), flat)
+        errors = (residual**2).sum(axis=1).reshape(n, m)
+        order = np.lexsort((*np.moveaxis(codes, 2, 0)[::-1], errors), axis=1)
+        return (
+            np.take_along_axis(codes, order[:, :, None], axis=1),
+            np.take_along_axis(errors, order, axis=1),
+        )
+
+
+def _half_norms(book: np.ndarray) -> np.ndarray:
+    """Return half the squared norms of entries (K,) float32, infinite for a repeated entry.
+
+    Of equal entries the first is always chosen; leaving the others out saves deciding it.
+    """
+    half = ((book.astype(np.float64) ** 2).sum(axis=1) / 2).astype(np.float32)
+    _, first = np.unique(book, axis=0, return_index=True)
+    repeated = np.ones(len(book), dtype=bool)
+    repeated[first] = False
+    half[repeated] = np.inf
+    return half
+
+
+def _round_bits(values: np.ndarray, bits: int, axis: int | None) -> np.ndarray:
+    """Round to multiples of the largest magnitude (a row's, or of all) times 2^-bits."""
+    largest = np.abs(values).max(axis=axis, keepdims=True)
+    step = np.exp2(np.ceil(np.log2(np.where(largest > 0, largest, 1.0))) - bits)
+    return np.rint(values / step) * step
+
+
+def _smallest(values: np.ndarray, m: int) -> np.ndarray:
+    """Return the columns (n, min(m, W)) of each row's m smallest values, by (value, column)."""
+    n, width = values.shape
+    if m < width:
+        columns = np.argpartition(values, m - 1, axis=1)[:, :m]
+        limit = np.take_along_axis(values, columns[:, m - 1 :], axis=1)
+        tied = np.flatnonzero((values <= limit).sum(axis=1) > m)
+        if len(tied):
+            columns[tied] = _lowest_columns(values[tied], limit[tied], m)
+        columns.sort(axis=1)
+    else:
+        columns = np.broadcast_to(np.arange(width), (n, width))
+    order = np.argsort(np.take_along_axis(values, columns, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(columns, order, axis=1)
+
+
+def _lowest_columns(values: np.ndarray, limit: np.ndarray, m: int) -> np.ndarray:
+    """Return the columns of the m values up to the limit; of those at the limit, the lowest."""
+    below = values < limit
+    at = values == limit
+    room = m - below.sum(axis=1, keepdims=True)
+    keep = below | (at & (at.cumsum(axis=1) <= room))
+    return np.nonzero(keep)[1].reshape(len(values), m)

@@ -1,0 +1,1 @@
+"""Resolvers: content codes become unique codes."""

@@ -1,0 +1,228 @@
+"""The folder format: manifest.json and safetensors files, committed as one.
+
+Data files carry a hash of their content in their names and are written first; replacing
+manifest.json is the one commit. A reader finds the state before or the one after it.
+"""
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+#: Number of the folder format; a folder with a higher one is refused.
+FORMAT = 1
+
+_MANIFEST = "manifest.json"
+_DATA_FILE = re.compile(r"[a-z][a-z0-9_]*-[0-9a-f]{16}\.safetensors")
+_TEMPORARY = ".writing-"
+_READ_ATTEMPTS = 5
+
+
+@dataclass(frozen=True)
+class State:
+    """What a folder holds.
+
+    Parameters
+    ----------
+    kind : what it is the state of, such as ``"tokenizer"``.
+    metadata : values that JSON can hold.
+    files : file name (lower-case letters, digits, underscores) to arrays by name.
+    """
+
+    kind: str
+    metadata: Mapping[str, Any]
+    files: Mapping[str, Mapping[str, np.ndarray]]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _Array(_Strict):
+    dtype: str
+    shape: tuple[int, ...]
+
+
+class _File(_Strict):
+    name: str = Field(pattern=f"^{_DATA_FILE.pattern}$")
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    bytes: int = Field(ge=0)
+    arrays: dict[str, _Array]
+
+
+class _Manifest(_Strict):
+    format: int
+    kind: str
+    version: str
+    metadata: dict[str, Any]
+    files: dict[str, _File]
+
+
+def write_state(folder: str | os.PathLike[str], state: State) -> None:
+    """Write a state into a folder, in place of the state that it holds, if any.
+
+    Raises
+    ------
+    FileExistsError
+        if the folder holds other things than a state, or is a file.
+    """
+    folder = Path(folder)
+    _check_target(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {name: _write_arrays(folder, name, arrays) for name, arrays in state.files.items()}
+    manifest = _Manifest(
+        format=FORMAT,
+        kind=state.kind,
+        version=_package_version(),
+        metadata=dict(state.metadata),
+        files=files,
+    )
+    text = json.dumps(manifest.model_dump(mode="json"), indent=2, allow_nan=False) + "\n"
+    _replace(folder, _MANIFEST, text.encode())
+    _sync(folder)
+    _remove_unreferenced(folder, {file.name for file in files.values()})
+
+
+def read_state(folder: str | os.PathLike[str], kind: str) -> State:
+    """Read the state that a folder holds; nothing in it is executed.
+
+    Parameters
+    ----------
+    folder : path of the folder.
+    kind : what the caller expects to find.
+
+    Raises
+    ------
+    FileNotFoundError
+        if there is no such folder, or no manifest in it.
+    ValueError
+        if a file is damaged, truncated, missing or not the one the manifest names, or the
+        folder is of another kind or of a newer format; the error names the file.
+    """
+    folder = Path(folder)
+    for attempt in range(_READ_ATTEMPTS):
+        manifest, raw = _read_manifest(folder, kind)
+        try:
+            files = {name: _read_arrays(folder, file) for name, file in manifest.files.items()}
+            return State(manifest.kind, manifest.metadata, files)
+        except FileNotFoundError as error:
+            # A writer may have committed a newer state in between and removed the old files.
+            changed = (folder / _MANIFEST).read_bytes() != raw
+            if not changed or attempt == _READ_ATTEMPTS - 1:
+                raise ValueError(f"{error.filename}: missing, but manifest.json names it") from None
+    raise AssertionError("unreachable")
+
+
+def _check_target(folder: Path) -> None:
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise FileExistsError(f"{folder}: is a file; expected a folder or nothing")
+    if any(folder.iterdir()) and not (folder / _MANIFEST).exists():
+        raise FileExistsError(f"{folder}: holds other files; save into a new or an empty folder")
+
+
+def _write_arrays(folder: Path, name: str, arrays: Mapping[str, np.ndarray]) -> _File:
+    from safetensors.numpy import save_file
+
+    contiguous = {key: np.ascontiguousarray(array) for key, array in arrays.items()}
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=_TEMPORARY)
+    os.close(handle)
+    path = Path(temporary)
+    save_file(contiguous, path)
+    path.chmod(0o644)
+    _sync(path)
+    digest = _hash_file(path)
+    file = _File(
+        name=f"{name}-{digest[:16]}.safetensors",
+        sha256=digest,
+        bytes=path.stat().st_size,
+        arrays={
+            key: _Array(dtype=array.dtype.name, shape=array.shape)
+            for key, array in contiguous.items()
+        },
+    )
+    path.replace(folder / file.name)
+    return file
+
+
+def _replace(folder: Path, name: str, content: bytes) -> None:
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=_TEMPORARY, delete=False) as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    path = Path(file.name)
+    path.chmod(0o644)
+    path.replace(folder / name)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _remove_unreferenced(folder: Path, kept: set[str]) -> None:
+    for path in folder.iterdir():
+        ours = _DATA_FILE.fullmatch(path.name) or path.name.startswith(_TEMPORARY)
+        if ours and path.name not in kept:
+            path.unlink(missing_ok=True)
+
+
+def _read_manifest(folder: Path, kind: str) -> tuple[_Manifest, bytes]:
+    path = folder / _MANIFEST
+    raw = path.read_bytes()
+    try:
+        content = json.loads(raw)
+        found = content.get("format") if isinstance(content, dict) else None
+        if isinstance(found, int) and found > FORMAT:
+            raise ValueError(f"format {found} is newer than this package reads ({FORMAT})")
+        manifest = _Manifest.model_validate(content)
+    except (ValidationError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: {error}") from None
+    if manifest.kind != kind:
+        raise ValueError(f"{path}: holds a {manifest.kind}, expected a {kind}")
+    return manifest, raw
+
+
+def _read_arrays(folder: Path, file: _File) -> dict[str, np.ndarray]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    path = folder / file.name
+    size = path.stat().st_size
+    if size != file.bytes:
+        raise ValueError(f"{path}: {size} bytes, expected {file.bytes}; truncated or replaced")
+    if _hash_file(path) != file.sha256:
+        raise ValueError(f"{path}: its content does not have the checksum in manifest.json")
+    try:
+        arrays = load_file(path)
+    except (SafetensorError, ValueError) as error:
+        raise ValueError(f"{path}: not a safetensors file: {error}") from None
+    found = {key: _Array(dtype=a.dtype.name, shape=a.shape) for key, a in arrays.items()}
+    if found != file.arrays:
+        raise ValueError(f"{path}: its arrays are not those that manifest.json lists")
+    return arrays
+
+
+def _hash_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _package_version() -> str:
+    try:
+        return version("semantic-ids")
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,471 @@
+"""Tokenizer: items with features become semantic IDs."""
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import BeforeValidator, SerializeAsAny
+
+from semantic_ids.catalogue import Catalogue
+from semantic_ids.codes import check_codes
+from semantic_ids.errors import CollisionError, NoCodecError
+from semantic_ids.features import BLOCK_ROWS, Features
+from semantic_ids.fusers.base import FittedFuser, Fuser
+from semantic_ids.fusers.concat import Concat
+from semantic_ids.ids import check_unique, id_array, is_id, pack_ids, unpack_ids
+from semantic_ids.latent import Latent
+from semantic_ids.quantizers.base import FittedQuantizer, Quantizer
+from semantic_ids.quantizers.rq_kmeans import RQKMeans
+from semantic_ids.resolvers.base import Resolver
+from semantic_ids.resolvers.nearest_free import NearestFree
+from semantic_ids.resolvers.suffix import Suffix
+from semantic_ids.spec import Spec
+from semantic_ids.statistics import CodebookStatistics, codebook_statistics, relative_errors
+from semantic_ids.storage import State, read_state, write_state
+from semantic_ids.vocabulary import Vocabulary
+
+
+class TokenizerSpec(Spec):
+    """A whole tokenizer as a value: one choice a stage.
+
+    Parameters
+    ----------
+    fuser : how modalities become one vector.
+    quantizer : how vectors become content codes.
+    resolver : how content codes become unique.
+
+    Examples
+    --------
+    >>> spec = TokenizerSpec(quantizer=RQKMeans(levels=3))
+    >>> TokenizerSpec.model_validate_json(spec.model_dump_json()) == spec
+    True
+    """
+
+    fuser: Annotated[SerializeAsAny[Fuser], BeforeValidator(Fuser.parse)] = Concat()
+    quantizer: Annotated[SerializeAsAny[Quantizer], BeforeValidator(Quantizer.parse)] = RQKMeans()
+    resolver: Annotated[SerializeAsAny[Resolver], BeforeValidator(Resolver.parse)] = NearestFree()
+
+    @property
+    def code_length(self) -> int:
+        """Positions of a unique code."""
+        return len(self.quantizer.codebook_sizes) + len(self.resolver.added_sizes)
+
+    def fit(self, features: Any, *, ids: Any = None, progress: bool | None = None) -> "Tokenizer":
+        """Fit every stage on a catalogue; see `Tokenizer.fit`."""
+        features = Features.of(features, ids)
+        if features.ids is None:
+            features = Features.of(features, np.arange(len(features)))
+        self._check_size(len(features))
+        fuser = self.fuser.fit(features, progress=progress)
+        latent = _transform(fuser, features)
+        quantizer = self.quantizer.fit(latent, progress=progress)
+        content = quantizer.encode(latent)
+        errors = quantizer.errors(latent, content)
+        ids = features.ids
+        codes = self.resolver.resolve(
+            content,
+            ids,
+            quantizer.codebook_sizes,
+            candidates=lambda rows, m: quantizer.candidates(_rows(latent, rows), m),
+            errors=errors[:, -1],
+        )
+        sizes = quantizer.codebook_sizes + self.resolver.added_sizes
+        return Tokenizer(
+            self,
+            Catalogue(ids, codes, content, sizes),
+            codec=(fuser, quantizer),
+            ordered=quantizer.ordered,
+            relative_errors=relative_errors(errors, latent.matrix),
+        )
+
+    def _check_size(self, n: int) -> None:
+        sizes = self.quantizer.codebook_sizes
+        if n < max(sizes):
+            raise ValueError(
+                f"codebook_size={max(sizes)} needs at least {max(sizes)} items, got {n}; "
+                f"choose codebook_size <= {n}"
+            )
+        total = math.prod(sizes + self.resolver.added_sizes)
+        if n > total:
+            raise CollisionError(
+                f"{n:,} items, but only {total:,} codes (codebook sizes {list(sizes)}); "
+                "choose more levels or larger codebooks"
+            )
+
+
+class Tokenizer:
+    """A fitted tokenizer: turns items into semantic IDs and back.
+
+    Made by `Tokenizer.fit`, `Tokenizer.load` or `Tokenizer.from_codes`.
+
+    Content codes (N, L) are a function of the features alone; unique codes (N, P) identify one
+    item of the catalogue, with P = L or, where the resolver adds a position, L + 1.
+
+    Examples
+    --------
+    >>> features = np.random.default_rng(0).normal(size=(500, 16))
+    >>> tokenizer = Tokenizer.fit(features, quantizer=RQKMeans(levels=3, codebook_size=32))
+    >>> tokenizer
+    Tokenizer(500 items, codes of 3 positions [32, 32, 32])
+    >>> codes = tokenizer.encode([7, 8])
+    >>> tokenizer.lookup(codes)
+    [7, 8]
+    >>> tokenizer.decode(codes)["features"].shape
+    (2, 16)
+    """
+
+    def __init__(
+        self,
+        spec: TokenizerSpec | None,
+        catalogue: Catalogue,
+        *,
+        codec: tuple[FittedFuser, FittedQuantizer] | None,
+        ordered: bool,
+        relative_errors: list[float] | None = None,
+    ) -> None:
+        self.spec = spec
+        self.ordered = ordered
+        self._catalogue = catalogue
+        self._codec = codec
+        self._relative_errors = relative_errors
+
+    @classmethod
+    def fit(
+        cls, features: Any, *, ids: Any = None, progress: bool | None = None, **fields: Any
+    ) -> "Tokenizer":
+        """Fit a tokenizer on a catalogue and give every item a unique code.
+
+        Parameters
+        ----------
+        features : array (N, d), mapping of modality name to array, or Features.
+        ids : N distinct str or int; row numbers if left out.
+        progress : show bars; None shows them in a terminal.
+        **fields : `fuser`, `quantizer`, `resolver`: the fields of TokenizerSpec. By default
+            Concat, RQ-KMeans with 4 levels of 256, and NearestFree.
+
+        Raises
+        ------
+        TypeError, ValueError
+            if the features, the ids or a field are not valid, before any work begins.
+        CollisionError
+            if there are more items than codes.
+        """
+        return TokenizerSpec(**fields).fit(features, ids=ids, progress=progress)
+
+    @classmethod
+    def from_codes(
+        cls,
+        ids: Any,
+        codes: Any,
+        *,
+        codebook_sizes: Sequence[int] | None = None,
+        ordered: bool = True,
+        resolver: Resolver | None = Suffix(),  # noqa: B008 (a frozen value)
+    ) -> "Tokenizer":
+        """Make a tokenizer of codes that exist already; it has no codec.
+
+        Parameters
+        ----------
+        ids : N distinct str or int; None for row numbers.
+        codes : integers (N, L), or a list of such arrays that are put side by side.
+        codebook_sizes : codes at each level; the largest that occurs + 1 if left out.
+        ordered : whether each level refines the levels before it.
+        resolver : what makes the codes unique, one that needs no vectors; None refuses
+            collisions.
+
+        Raises
+        ------
+        CollisionError
+            if codes collide and `resolver` is None or has no room.
+        ValueError
+            if ids or codes are not valid, or the resolver needs vectors.
+
+        Examples
+        --------
+        >>> tokenizer = Tokenizer.from_codes(["a", "b"], [[0, 1], [2, 0]], resolver=None)
+        >>> tokenizer.vocabulary.to_strings(tokenizer.encode("b"))
+        ['<a_2><b_0>']
+        """
+        content = _side_by_side(codes)
+        sizes = tuple(codebook_sizes or (content.max(axis=0) + 1).tolist())
+        content = check_codes(content, sizes)
+        names = id_array(np.arange(len(content)) if ids is None else ids)
+        if len(names) != len(content):
+            raise ValueError(f"ids: {len(names)} ids for {len(content)} codes")
+        check_unique(names)
+        if resolver is None:
+            repeated = len(content) - len(np.unique(content, axis=0))
+            if repeated:
+                raise CollisionError(
+                    f"codes: {repeated} of {len(content)} items repeat another item's code; "
+                    "give a resolver such as Suffix()"
+                )
+            unique, added = content, ()
+        elif resolver.needs_vectors:
+            raise ValueError(f"resolver: {type(resolver).__name__} needs vectors; use Suffix()")
+        else:
+            unique, added = resolver.resolve(content, names, sizes), resolver.added_sizes
+        return cls(
+            None, Catalogue(names, unique, content, sizes + added), codec=None, ordered=ordered
+        )
+
+    def encode(self, items: Any) -> np.ndarray:
+        """Turn items into codes.
+
+        Parameters
+        ----------
+        items : ids of the catalogue (a sequence, a 1-D array, or one id), or features of any
+            items: a 2-D array, a mapping of modality name to array, or Features.
+
+        Returns
+        -------
+        codes : int32; for ids the unique codes (n, P), for features the content codes (n, L).
+            A feature row's code depends on that row alone.
+
+        Raises
+        ------
+        UnknownItemError
+            if an id is not in the catalogue.
+        ValueError
+            if features do not fit those of the fit.
+        NoCodecError
+            for features, if the tokenizer was made from codes.
+        """
+        if is_id(items) or not _are_features(items):
+            return self.codes[self._catalogue.rows(items)]
+        fuser, quantizer = self._need_codec()
+        features = Features.of(items)
+        codes = np.empty((len(features), len(quantizer.codebook_sizes)), dtype=np.int32)
+        for start in range(0, len(features), BLOCK_ROWS):
+            block = slice(start, start + BLOCK_ROWS)
+            codes[block] = quantizer.encode(fuser.transform(features.rows(block).without_ids()))
+        return codes
+
+    def decode(self, codes: Any) -> dict[str, np.ndarray]:
+        """Turn codes into the features they stand for.
+
+        Parameters
+        ----------
+        codes : (n, L) content codes or (n, P) unique codes; a position that the resolver added
+            is ignored.
+
+        Returns
+        -------
+        features : modality name to float32 (n, d_m).
+
+        Raises
+        ------
+        NoCodecError
+            if the tokenizer was made from codes.
+        """
+        fuser, quantizer = self._need_codec()
+        array = np.asarray(codes)
+        array = array[None] if array.ndim == 1 else array
+        levels = len(quantizer.codebook_sizes)
+        if array.ndim == 2 and array.shape[1] == self.code_length:
+            array = array[:, :levels]
+        return fuser.inverse(quantizer.decode(check_codes(array, quantizer.codebook_sizes)))
+
+    def lookup(self, codes: Any) -> list[str | int | None]:
+        """Return the id of each unique code (n, P), None where no item has that code."""
+        return self._catalogue.lookup(codes)
+
+    def statistics(self, features: Any = None) -> CodebookStatistics:
+        """Return the figures of the catalogue's content codes.
+
+        Parameters
+        ----------
+        features : the catalogue's features, row by row, to measure the error on; the figures
+            kept from the fit if left out.
+        """
+        errors = self._relative_errors
+        if features is not None:
+            errors = self._measure(Features.of(features))
+        content = self._catalogue.content_codes
+        return codebook_statistics(
+            content,
+            self._catalogue.sizes[: content.shape[1]],
+            unique_codes=self.codes,
+            relative_errors=errors,
+        )
+
+    def _measure(self, features: Features) -> list[float]:
+        fuser, quantizer = self._need_codec()
+        if len(features) != len(self):
+            raise ValueError(f"features: {len(features)} rows, the catalogue has {len(self)} items")
+        if features.ids is None:
+            features = Features.of(features, self.ids)
+        latent = _transform(fuser, features)
+        return relative_errors(
+            quantizer.errors(latent, self._catalogue.content_codes), latent.matrix
+        )
+
+    @property
+    def ids(self) -> np.ndarray:
+        """Ids of the catalogue, row by row, (N,)."""
+        return self._catalogue.ids
+
+    @property
+    def codes(self) -> np.ndarray:
+        """Unique codes of the catalogue, row by row, (N, P) int32, read-only."""
+        return self._catalogue.codes
+
+    @property
+    def content_codes(self) -> np.ndarray:
+        """Content codes of the catalogue, row by row, (N, L) int32, read-only."""
+        return self._catalogue.content_codes
+
+    @property
+    def code_length(self) -> int:
+        """Positions P of a unique code."""
+        return self.codes.shape[1]
+
+    @property
+    def code_sizes(self) -> tuple[int, ...]:
+        """Number of codes at each of the P positions of a unique code."""
+        return self._catalogue.sizes
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Token ids and strings of the unique codes."""
+        return Vocabulary(self.code_sizes)
+
+    def __len__(self) -> int:
+        return len(self._catalogue)
+
+    def __contains__(self, item: Any) -> bool:
+        return item in self._catalogue
+
+    def __repr__(self) -> str:
+        return (
+            f"Tokenizer({len(self):,} items, codes of {self.code_length} positions "
+            f"{list(self.code_sizes)})"
+        )
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write the tokenizer into a folder, in place of what it holds, as one commit.
+
+        Raises
+        ------
+        FileExistsError
+            if the folder holds other files.
+        """
+        write_state(folder, self.to_state())
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> "Tokenizer":
+        """Read a tokenizer that `save` wrote.
+
+        Raises
+        ------
+        FileNotFoundError
+            if there is none.
+        ValueError
+            if a file is damaged or of a newer format; the error names it.
+        """
+        try:
+            return cls.from_state(read_state(folder, "tokenizer"))
+        except KeyError as error:
+            raise ValueError(f"{folder}: {error} is missing") from None
+
+    def to_state(self) -> State:
+        """Return all that the tokenizer is as plain metadata and arrays."""
+        metadata: dict[str, Any] = {
+            "spec": None if self.spec is None else self.spec.model_dump(mode="json"),
+            "code_sizes": list(self.code_sizes),
+            "ordered": self.ordered,
+            "relative_errors": self._relative_errors,
+        }
+        files = {
+            "catalogue": {
+                "codes": self.codes,
+                "content_codes": self.content_codes,
+                **pack_ids(self.ids),
+            }
+        }
+        if self._codec is not None:
+            fuser, quantizer = self._codec
+            metadata["widths"] = fuser.widths
+            files["codec"] = {
+                **{f"fuser.{name}": array for name, array in fuser.arrays().items()},
+                **{f"quantizer.{name}": array for name, array in quantizer.arrays().items()},
+            }
+        return State("tokenizer", metadata, files)
+
+    @classmethod
+    def from_state(cls, state: State) -> "Tokenizer":
+        """Rebuild a tokenizer from `to_state`."""
+        metadata, arrays = state.metadata, state.files["catalogue"]
+        catalogue = Catalogue(
+            unpack_ids(dict(arrays)),
+            arrays["codes"],
+            arrays["content_codes"],
+            tuple(metadata["code_sizes"]),
+        )
+        spec, codec = None, None
+        if metadata["spec"] is not None:
+            spec = TokenizerSpec.model_validate(metadata["spec"])
+            stored = state.files["codec"]
+            codec = (
+                spec.fuser.restore(metadata["widths"], _part(stored, "fuser.")),
+                spec.quantizer.restore(_part(stored, "quantizer.")),
+            )
+        return cls(
+            spec,
+            catalogue,
+            codec=codec,
+            ordered=metadata["ordered"],
+            relative_errors=metadata["relative_errors"],
+        )
+
+    def _need_codec(self) -> tuple[FittedFuser, FittedQuantizer]:
+        if self._codec is None:
+            raise NoCodecError(
+                "this tokenizer was made from codes and has no codec: it cannot turn features "
+                "into codes or codes into features; fit one with Tokenizer.fit(features)"
+            )
+        return self._codec
+
+
+def _are_features(items: Any) -> bool:
+    if isinstance(items, Features | Mapping | Path):
+        return True
+    return getattr(items, "ndim", 1) != 1
+
+
+def _transform(fuser: FittedFuser, features: Features) -> Latent:
+    """Fuse block by block into one Latent."""
+    parts = [fuser.transform(block) for block in features.blocks()]
+    if len(parts) == 1:
+        return parts[0]
+    return Latent(
+        np.concatenate([part.matrix for part in parts]),
+        parts[0].blocks,
+        np.concatenate([part.present for part in parts]),
+    )
+
+
+def _rows(latent: Latent, rows: np.ndarray) -> Latent:
+    return Latent(latent.matrix[rows], latent.blocks, latent.present[rows])
+
+
+def _part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {
+        name.removeprefix(prefix): array
+        for name, array in arrays.items()
+        if name.startswith(prefix)
+    }
+
+
+def _side_by_side(codes: Any) -> np.ndarray:
+    several = isinstance(codes, list | tuple) and all(np.ndim(part) == 2 for part in codes)
+    array = np.concatenate([np.asarray(part) for part in codes], axis=1) if several else codes
+    array = np.asarray(array)
+    if array.ndim != 2 or array.dtype.kind not in "iu" or 0 in array.shape:
+        raise ValueError(
+            f"codes: expected integers of shape (N, L), got {array.dtype} of shape {array.shape}"
+        )
+    return array
