@@ -1,0 +1,1 @@
+"""Recommenders that consume semantic IDs, and the baselines they are measured against."""

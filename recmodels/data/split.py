@@ -1,0 +1,136 @@
+"""Leave-one-out: what is trained on, what is chosen by, what is reported."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from recmodels.data.histories import Histories, row_array
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """What a recommender is asked: U histories, and the item that follows each.
+
+    Parameters
+    ----------
+    histories : what may be shown, one a user.
+    targets : (U,) int32, the row of the item that came next.
+
+    Raises
+    ------
+    ValueError
+        if there is not one target a history.
+
+    Examples
+    --------
+    >>> held = Held(Histories.of([[3, 1], [4]]), [1, 5])
+    >>> len(held), held.targets
+    (2, array([1, 5], dtype=int32))
+    """
+
+    histories: Histories
+    targets: np.ndarray
+
+    def __post_init__(self) -> None:
+        """Copy and check the targets."""
+        object.__setattr__(self, "targets", row_array("targets", self.targets))
+        if len(self.targets) != len(self.histories):
+            raise ValueError(
+                f"targets: expected one for each of {len(self.histories)} histories, "
+                f"got {len(self.targets)}"
+            )
+
+    def __len__(self) -> int:
+        """Return the number of questions."""
+        return len(self.targets)
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Interactions in three parts: to train on, to choose by, to report.
+
+    Whatever is built from interactions (a model, a popularity count, an item graph, a
+    collaborative vector) takes a `Split` and reads `train` alone. Choices are made on
+    `validation`. `test` is for the last figure.
+
+    Parameters
+    ----------
+    size : number of items in the catalogue.
+    train : the histories that may be learnt from.
+    validation : what choices such as early stopping are measured on.
+    test : what is reported.
+
+    Raises
+    ------
+    ValueError
+        if an item is not a row of the catalogue.
+
+    Examples
+    --------
+    >>> split = Split.leave_one_out(Histories.of([[3, 1, 4, 1], [5, 2, 0]]), size=6)
+    >>> [row.tolist() for row in split.train]
+    [[3, 1], [5]]
+    >>> split.validation.targets, split.test.targets
+    (array([4, 2], dtype=int32), array([1, 0], dtype=int32))
+    >>> [row.tolist() for row in split.test.histories]
+    [[3, 1, 4], [5, 2]]
+    """
+
+    size: int
+    train: Histories
+    validation: Held
+    test: Held
+
+    def __post_init__(self) -> None:
+        """Check that every item is in the catalogue."""
+        parts = {
+            "train": self.train.items,
+            "validation": self.validation.histories.items,
+            "validation targets": self.validation.targets,
+            "test": self.test.histories.items,
+            "test targets": self.test.targets,
+        }
+        for name, rows in parts.items():
+            if len(rows) and rows.max() >= self.size:
+                raise ValueError(
+                    f"{name}: item {rows.max()} is not in the catalogue; "
+                    f"expected 0 to {self.size - 1} (size={self.size})"
+                )
+
+    @classmethod
+    def leave_one_out(cls, histories: Histories, size: int) -> Self:
+        """Hold out each user's last item for the test, the one before it for validation.
+
+        Users keep their order in all three parts.
+
+        Parameters
+        ----------
+        histories : complete histories, at least 3 items each.
+        size : number of items in the catalogue.
+
+        Returns
+        -------
+        split : `train` is ``items[:-2]`` of each user; `validation` asks for ``items[-2]`` after
+            ``items[:-2]``; `test` asks for ``items[-1]`` after ``items[:-1]``.
+
+        Raises
+        ------
+        ValueError
+            if a user has fewer than 3 items, or an item is not a row of the catalogue.
+        """
+        short = np.flatnonzero(histories.lengths < 3)
+        if len(short):
+            raise ValueError(
+                f"histories: leave-one-out needs 3 items a user, but {len(short)} of "
+                f"{len(histories)} users have fewer (first: user {short[0]} "
+                f"with {histories.lengths[short[0]]}); leave them out"
+            )
+        ends = histories.offsets[1:]
+        train = histories.drop_last(2)
+        return cls(
+            size=size,
+            train=train,
+            validation=Held(train, histories.items[ends - 2]),
+            test=Held(histories.drop_last(1), histories.items[ends - 1]),
+        )

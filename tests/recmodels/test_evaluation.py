@@ -1,0 +1,221 @@
+"""Evaluation against hand-computed values and a double loop."""
+
+from math import log2, sqrt
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from recmodels.data import Held, Histories
+from recmodels.evaluation import Metrics, evaluate, paired_difference, target_ranks
+
+
+class Table:
+    """Scores from a table: a history is one item, which is the row to return."""
+
+    def __init__(self, table):
+        self.table = table
+        self.blocks = []
+
+    @property
+    def size(self):
+        return self.table.shape[1]
+
+    def scores(self, histories):
+        self.blocks.append(len(histories))
+        return self.table[[history[0] for history in histories]]
+
+
+def held_of(targets):
+    return Held(Histories.of([[user] for user in range(len(targets))]), targets)
+
+
+def rank_by_loop(scores, target):
+    rank = 1
+    for item, score in enumerate(scores):
+        if item != target and score >= scores[target]:
+            rank += 1
+    return rank
+
+
+@st.composite
+def scored(draw):
+    """Scores with many ties, and a target a user."""
+    users, items = draw(st.integers(1, 12)), draw(st.integers(1, 15))
+    values = st.sampled_from([-1.0, -0.0, 0.0, 0.5, 0.75])
+    scores = draw(hnp.arrays(np.float32, (users, items), elements=values))
+    targets = draw(hnp.arrays(np.int32, users, elements=st.integers(0, items - 1)))
+    return scores, targets
+
+
+@given(scored())
+def test_ranks_are_those_of_a_double_loop(case):
+    scores, targets = case
+    ranks = target_ranks(scores, targets)
+    assert ranks.dtype == np.int64
+    assert ranks.tolist() == [
+        rank_by_loop(row, target) for row, target in zip(scores, targets, strict=True)
+    ]
+
+
+@given(scored(), st.integers(1, 15))
+def test_evaluation_does_not_depend_on_the_block(case, block):
+    scores, targets = case
+    recommender = Table(scores)
+    result = evaluate(recommender, held_of(targets), block=block, progress=False)
+    assert max(recommender.blocks) <= block
+    assert np.array_equal(result.ranks, target_ranks(scores, targets))
+    tied = [np.sum(row == row[target]) > 1 for row, target in zip(scores, targets, strict=True)]
+    assert result.tied_users.tolist() == tied
+    assert result.metrics == Metrics.from_ranks(result.ranks, tied=sum(tied))
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=40))
+def test_metrics_are_means_over_users(ranks):
+    metrics = Metrics.from_ranks(ranks)
+    users = len(ranks)
+    assert metrics.users == users
+    for name, k in [("hr_1", 1), ("hr_5", 5), ("hr_10", 10)]:
+        assert getattr(metrics, name) == pytest.approx(sum(rank <= k for rank in ranks) / users)
+    for name, k in [("ndcg_5", 5), ("ndcg_10", 10)]:
+        gains = [1 / log2(1 + rank) for rank in ranks if rank <= k]
+        assert getattr(metrics, name) == pytest.approx(sum(gains) / users)
+    assert metrics.mrr == pytest.approx(sum(1 / rank for rank in ranks) / users)
+
+
+def test_metrics_by_hand():
+    metrics = Metrics.from_ranks([1, 3, 7, 100], tied=2)
+    assert metrics.to_dict() == {
+        "users": 4,
+        "hr_1": 0.25,
+        "hr_5": 0.5,
+        "hr_10": 0.75,
+        "ndcg_5": (1 + 1 / 2) / 4,
+        "ndcg_10": pytest.approx((1 + 1 / 2 + 1 / 3) / 4),
+        "mrr": pytest.approx((1 + 1 / 3 + 1 / 7 + 1 / 100) / 4),
+        "tied": 2,
+    }
+
+
+def test_metrics_print_to_four_places():
+    assert repr(Metrics.from_ranks([1, 2], tied=1)) == (
+        "Metrics(users=2, hr_1=0.5000, hr_5=1.0000, hr_10=1.0000, ndcg_5=0.8155, "
+        "ndcg_10=0.8155, mrr=0.7500, tied=1)"  # 1 / log2(3) is 0.6309
+    )
+
+
+def test_an_evaluation_by_hand():
+    table = np.array([[0.9, 0.1, 0.5], [0.5, 0.5, 0.2], [0.3, 0.2, 0.1]], dtype=np.float32)
+    result = evaluate(Table(table), held_of([0, 1, 2]), progress=False)
+    assert result.ranks.tolist() == [1, 2, 3]
+    assert result.tied_users.tolist() == [False, True, False]
+    assert result.metrics.tied == 1
+    assert result.metrics.users == 3
+    assert result.hits(2).tolist() == [True, True, False]
+
+
+def test_items_of_one_score_gain_nothing():
+    result = evaluate(Table(np.zeros((2, 40), dtype=np.float32)), held_of([0, 39]), progress=False)
+    assert result.ranks.tolist() == [40, 40]
+    assert result.metrics.hr_10 == 0
+
+
+def test_an_evaluation_cannot_be_changed():
+    result = evaluate(Table(np.eye(3, dtype=np.float32)), held_of([0, 1, 2]), progress=False)
+    with pytest.raises(ValueError, match="read-only"):
+        result.ranks[0] = 1
+    with pytest.raises(ValueError, match="read-only"):
+        result.tied_users[0] = True
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_score_that_is_not_finite_is_named(value):
+    table = np.zeros((5, 4), dtype=np.float32)
+    table[3, 2] = table[4, 0] = value
+    with pytest.raises(ValueError, match="user row 3, item column 2"):
+        target_ranks(table, [0] * 5)
+    with pytest.raises(ValueError, match="user row 3, item column 2"):
+        evaluate(Table(table), held_of([0] * 5), block=2, progress=False)
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((2, 4)), np.zeros((3, 5)), np.zeros(3)])
+def test_scores_of_another_shape_are_refused(wrong):
+    recommender = Table(np.zeros((3, 4)))
+    recommender.scores = lambda histories: wrong
+    with pytest.raises(ValueError, match=r"expected shape \(3, 4\)"):
+        evaluate(recommender, held_of([0, 1, 2]), progress=False)
+
+
+def test_targets_out_of_range_are_refused():
+    with pytest.raises(ValueError, match="user row 1 has item 4, which is not one of 4"):
+        evaluate(Table(np.zeros((2, 4))), held_of([0, 4]), progress=False)
+    with pytest.raises(ValueError, match="user row 1 has item -1"):
+        target_ranks(np.zeros((2, 4)), [0, -1])
+
+
+@pytest.mark.parametrize(
+    ("scores", "targets", "message"),
+    [
+        (np.zeros((2, 4)), [0], r"expected shape \(1, 4\)"),
+        (np.zeros(4), [0], "two dimensions"),
+        (np.zeros((1, 4)), [0.0], "integers"),
+        (np.zeros((1, 4)), [[0]], "1-D"),
+    ],
+)
+def test_ranks_refuse_what_does_not_fit(scores, targets, message):
+    with pytest.raises(ValueError, match=message):
+        target_ranks(scores, targets)
+
+
+def test_no_user_and_no_block_are_refused():
+    with pytest.raises(ValueError, match="at least one user"):
+        evaluate(Table(np.zeros((0, 4))), held_of([]), progress=False)
+    with pytest.raises(ValueError, match="block=0"):
+        evaluate(Table(np.zeros((1, 4))), held_of([0]), block=0, progress=False)
+
+
+@pytest.mark.parametrize("ranks", [[], [0], [1, -2], [1.5], [[1]]])
+def test_ranks_that_are_none_are_refused(ranks):
+    with pytest.raises(ValueError, match="ranks"):
+        Metrics.from_ranks(ranks)
+
+
+def test_the_bar_counts_users(capsys):
+    evaluate(Table(np.zeros((5, 4), dtype=np.float32)), held_of([0] * 5), block=2, progress=True)
+    assert "5/5" in capsys.readouterr().err
+
+
+def test_no_bar_outside_a_terminal(capsys):
+    evaluate(Table(np.zeros((5, 4), dtype=np.float32)), held_of([0] * 5))
+    assert capsys.readouterr().err == ""
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(-10, 10), st.floats(-10, 10)),
+        min_size=2,
+        max_size=30,
+    )
+)
+def test_a_paired_difference_is_the_mean_and_its_error(pairs):
+    a, b = zip(*pairs, strict=True)
+    users = len(pairs)
+    differences = [x - y for x, y in pairs]
+    mean = sum(differences) / users
+    variance = sum((difference - mean) ** 2 for difference in differences) / (users - 1)
+    found = paired_difference(a, b)
+    assert found.mean == pytest.approx(mean, abs=1e-12)
+    assert found.standard_error == pytest.approx(sqrt(variance / users), abs=1e-12)
+
+
+def test_equal_recommenders_do_not_differ():
+    assert paired_difference([True, False], [True, False]) == (0, 0)
+
+
+def test_pairs_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match=r"\(2,\) and \(3,\)"):
+        paired_difference([0, 1], [0, 1, 0])
+    with pytest.raises(ValueError, match="at least 2 users, got 1"):
+        paired_difference([1], [0])
