@@ -1,1 +1,19 @@
-"""Recommenders that consume semantic IDs, and the baselines they are measured against."""
+"""Recommenders that consume semantic IDs."""
+
+from recmodels.fusion import DynamicFusion, FittedDynamicFusion
+from recmodels.masking import MaskMix
+from recmodels.qbert4rec import QBert4Rec, QBert4RecLog, QBert4RecSpec
+from recmodels.ranking import Recommendations
+from recmodels.training import Optimisation, TrainingLog
+
+__all__ = [
+    "DynamicFusion",
+    "FittedDynamicFusion",
+    "MaskMix",
+    "Optimisation",
+    "QBert4Rec",
+    "QBert4RecLog",
+    "QBert4RecSpec",
+    "Recommendations",
+    "TrainingLog",
+]

@@ -2,27 +2,42 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from recmodels.data import Histories
+from recmodels.data.batches import bucket_width
 
 
 class CodeEncoder(nn.Module):
     """Reads histories of items, some of them masked, and scores the catalogue at the masks.
 
     A position holds one item: the sum of the embeddings of its codes, one embedding table a
-    level. The same tables score: an item's score is the sum of its level logits.
+    level. The tables also score: the level logits of a hidden vector are its products with the
+    level's embeddings, and an item's score is the sum of its level logits, which is the product
+    with the item's own vector. Scores are cosines over a temperature.
+
+    Positions count from the end, so that the latest item has the same one in every history.
 
     Parameters
     ----------
-    codes : (N, P) codes of the catalogue.
+    codes : (N, P) int, unique codes of the catalogue.
     sizes : number of codes at each of the P positions.
     width : columns of every vector.
     layers, heads : of the transformer.
     dropout : in training.
-    positions : most items that a sequence has.
-    temperature : divides the level logits, which are cosines.
+    positions : most items of a sequence.
+    temperature : divides the cosines.
+
+    References
+    ----------
+    The encoder is BERT4Rec's (arXiv 1904.06690) over codes, as stage 3 of Q-BERT4Rec
+    (arXiv 2512.02474) has it; pooling an item's codes into one position is RPG's.
     """
+
+    tokens: Tensor
 
     def __init__(
         self,
@@ -35,19 +50,17 @@ class CodeEncoder(nn.Module):
         dropout: float,
         positions: int,
         temperature: float,
-        mode: str = "level",
     ) -> None:
         super().__init__()
-        offsets = torch.tensor([0, *sizes[:-1]]).cumsum(0)
+        offsets = torch.tensor((0, *sizes[:-1])).cumsum(0)
         self.register_buffer("tokens", codes.long() + offsets, persistent=False)
         self.sizes = tuple(sizes)
         self.temperature = temperature
-        self.mode = mode
         self.table = nn.Embedding(sum(sizes), width)
-        self.mask = nn.Parameter(torch.zeros(width))
+        self.mask = nn.Parameter(torch.empty(width))
         self.position = nn.Embedding(positions, width)
         for weight in (self.table.weight, self.mask, self.position.weight):
-            nn.init.normal_(weight, std=0.02 if mode=="dot" else width**-0.5)
+            nn.init.normal_(weight, std=width**-0.5)
         layer = nn.TransformerEncoderLayer(
             width,
             heads,
@@ -65,21 +78,62 @@ class CodeEncoder(nn.Module):
 
     def item_vectors(self) -> Tensor:
         """Return the sum of each item's code embeddings, (N, width)."""
-        w = self.table.weight
-        if self.mode == "level":
-            w = functional.normalize(w, dim=1)
-        return functional.embedding_bag(self.tokens, w, mode="sum")
+        return functional.embedding_bag(self.tokens, self.table.weight, mode="sum")
 
-    def forward(self, items: Tensor, masked: Tensor, where: Tensor) -> Tensor:
-        table = self.item_vectors()
-        T = items.shape[1]
-        hidden = torch.where(masked[..., None], self.mask, table[items.clamp(min=0)])
-        hidden = hidden + self.position.weight[:T].flip(0)
-        padding = (items < 0) & ~masked
-        hidden = self.transformer(self.dropout(hidden), src_key_padding_mask=padding)
-        h = self.head(hidden.reshape(-1, hidden.shape[-1])[where])
-        if self.mode == "dot":
-            return h @ table.T
-        if self.mode == "item":
-            return functional.normalize(h, dim=-1) @ functional.normalize(table, dim=-1).T / self.temperature
-        return functional.normalize(h, dim=-1) @ table.T / self.temperature
+    def hidden(self, items: Tensor, masked: Tensor, vectors: Tensor) -> Tensor:
+        """Read sequences and return a unit vector at each masked position.
+
+        Parameters
+        ----------
+        items : (B, T) int64 rows of the catalogue, right-aligned; negative before a history.
+        masked : (B, T) bool, True where an item is hidden.
+        vectors : (N, width), what `item_vectors` returned.
+
+        Returns
+        -------
+        hidden : (M, width), in the row-major order of the M masked positions.
+        """
+        stream = torch.where(masked[..., None], self.mask, vectors[items.clamp(min=0)])
+        stream = stream + self.position.weight[: items.shape[1]].flip(0)
+        nothing = (items < 0) & ~masked
+        stream = self.transformer(self.dropout(stream), src_key_padding_mask=nothing)
+        return functional.normalize(self.head(stream[masked]), dim=-1)
+
+    def scores(self, hidden: Tensor, vectors: Tensor) -> Tensor:
+        """Score the whole catalogue for unit vectors (M, width): (M, N) float32."""
+        return (hidden / self.temperature) @ functional.normalize(vectors, dim=-1).T
+
+    def forward(self, items: Tensor, masked: Tensor) -> Tensor:
+        """Score the whole catalogue at each masked position, (M, N)."""
+        vectors = self.item_vectors()
+        return self.scores(self.hidden(items, masked, vectors), vectors)
+
+
+class EncoderScorer:
+    """Scores what comes after a history: an encoder with one masked item at the end.
+
+    Parameters
+    ----------
+    encoder : in evaluation mode.
+    max_history : items of a history that are read, the latest ones.
+    """
+
+    def __init__(self, encoder: CodeEncoder, max_history: int) -> None:
+        self.encoder = encoder
+        self.max_history = max_history
+
+    @property
+    def size(self) -> int:
+        """Number of items that are scored."""
+        return len(self.encoder.tokens)
+
+    def scores(self, histories: Histories) -> np.ndarray:
+        """Score the whole catalogue for each of n histories of rows, (n, N) float32."""
+        longest = int(min(histories.lengths.max(initial=0), self.max_history))
+        width = bucket_width(longest + 1, self.max_history + 1)
+        items = np.full((len(histories), width), -1, dtype=np.int64)
+        items[:, :-1] = histories.padded(width - 1)
+        masked = np.zeros(items.shape, dtype=bool)
+        masked[:, -1] = True
+        with torch.inference_mode():
+            return self.encoder(torch.from_numpy(items), torch.from_numpy(masked)).numpy()

@@ -61,9 +61,9 @@ class MaskMix(BaseModel):
     tail: Weight = 1.0
     multi_region: Weight = 1.0
     random: Weight = 0.0
-    low: float = Field(0.2, gt=0, lt=1)
-    high: float = Field(0.6, gt=0, lt=1)
-    regions: int = Field(3, ge=2)
+    low: float = Field(default=0.2, gt=0, lt=1)
+    high: float = Field(default=0.6, gt=0, lt=1)
+    regions: int = Field(default=3, ge=2)
 
     @model_validator(mode="after")
     def _check(self) -> Self:

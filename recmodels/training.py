@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -61,7 +61,7 @@ class TrainingLog:
 
 
 @contextmanager
-def seeded(seed: int):
+def seeded(seed: int) -> Iterator[None]:
     """Let torch's random numbers begin at `seed` inside, and leave them as they were outside."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -61,7 +61,12 @@ class Features:
             modalities = {SINGLE: modalities}
         if not modalities:
             raise ValueError("features: expected at least one modality, got none")
-        arrays = {name: _as_array(name, value) for name, value in modalities.items()}
+        for name in modalities:
+            if not isinstance(name, str):
+                raise TypeError(f"features: modality names are str, got {name!r}")
+        arrays = {
+            name: as_matrix(value, f"features[{name!r}]") for name, value in modalities.items()
+        }
         n = _same_length({f"features[{name!r}]": len(array) for name, array in arrays.items()})
         mask = _presence(list(arrays), present or {}, n)
         names = None
@@ -139,23 +144,20 @@ class Features:
         return f"Features({len(self):,} items; {'; '.join(parts)})"
 
 
-def _as_array(name: str, value: Any) -> np.ndarray:
-    if not isinstance(name, str):
-        raise TypeError(f"features: modality names are str, got {name!r}")
+def as_matrix(value: Any, name: str) -> np.ndarray:
+    """Return `value` as a real array (items, columns), at least 1 x 1; errors begin with `name`."""
     try:
         array = np.asarray(value)
     except ValueError as error:  # ragged nested lists
-        raise ValueError(f"features[{name!r}]: not a rectangular array: {error}") from None
+        raise ValueError(f"{name}: not a rectangular array: {error}") from None
     if array.dtype.kind not in "fiub":
-        raise TypeError(f"features[{name!r}]: expected a real numeric array, got {array.dtype}")
+        raise TypeError(f"{name}: expected a real numeric array, got {array.dtype}")
     if array.ndim != 2:
         raise ValueError(
-            f"features[{name!r}]: expected two dimensions (items, columns), got shape {array.shape}"
+            f"{name}: expected two dimensions (items, columns), got shape {array.shape}"
         )
     if 0 in array.shape:
-        raise ValueError(
-            f"features[{name!r}]: expected at least one item and one column, got {array.shape}"
-        )
+        raise ValueError(f"{name}: expected at least one item and one column, got {array.shape}")
     return array
 
 

@@ -1,7 +1,7 @@
 """Item ids as compact arrays: int64, or variable-width strings."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,8 +21,11 @@ def id_array(ids: Any, *, name: str = "ids") -> np.ndarray:
 
     Raises
     ------
+    TypeError
+        if it is no sequence of ids, such as one bare str.
     ValueError
-        if it is not one-dimensional, mixes str and int, or holds anything else.
+        if it is not one-dimensional, mixes str and int, holds anything else, or an int leaves
+        64 bits.
 
     Examples
     --------
@@ -34,13 +37,19 @@ def id_array(ids: Any, *, name: str = "ids") -> np.ndarray:
     if isinstance(ids, np.ndarray):
         if ids.ndim != 1:
             raise ValueError(f"{name}: expected one dimension, got shape {ids.shape}")
-        if ids.dtype.kind in "iu":
+        if ids.dtype.kind == "i":
             return ids.astype(np.int64)
         ids = ids.tolist()
+    if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
+        raise TypeError(f"{name}: expected a sequence or 1-D array of ids, got {ids!r}")
     values = list(ids)
     kinds = {type(value) for value in values}
     if not values or all(issubclass(kind, int | np.integer) and kind is not bool for kind in kinds):
-        return np.array(values, dtype=np.int64)
+        try:
+            return np.array(values, dtype=np.int64)
+        except OverflowError:
+            largest = max(values, key=abs)
+            raise ValueError(f"{name}: int ids are 64 bits wide, got {largest}") from None
     if all(issubclass(kind, str) for kind in kinds):
         try:
             return np.array(values, dtype=STRINGS)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from semantic_ids.features import SINGLE
+from semantic_ids.features import SINGLE, as_matrix
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +31,8 @@ class Latent:
 
         Raises
         ------
+        TypeError
+            if it is not a numeric array.
         ValueError
             if the array is not two-dimensional, is empty, is not finite, or is so large that
             squared distances would leave float32.
@@ -42,19 +44,23 @@ class Latent:
         """
         if isinstance(value, Latent):
             return value
-        matrix = np.ascontiguousarray(value, dtype=np.float32)
-        if matrix.ndim != 2 or 0 in matrix.shape:
-            raise ValueError(f"vectors: expected shape (items, columns), got {matrix.shape}")
-        with np.errstate(over="ignore", invalid="ignore"):
-            squares = np.einsum("ij,ij->i", matrix, matrix)
-        bad = np.flatnonzero(~(squares < np.finfo(np.float32).max / 16))
-        if len(bad):
-            raise ValueError(
-                f"vectors: {len(bad)} rows hold NaN, infinity, or numbers whose squares leave "
-                f"float32 (first: {bad[0]})"
-            )
+        with np.errstate(over="ignore"):
+            matrix = np.ascontiguousarray(as_matrix(value, "vectors"), dtype=np.float32)
+        check_range(matrix, "vectors")
         everyone = np.ones((len(matrix), 1), dtype=bool)
         return cls(matrix, {SINGLE: slice(0, matrix.shape[1])}, everyone)
 
     def __len__(self) -> int:
         return len(self.matrix)
+
+
+def check_range(matrix: np.ndarray, name: str) -> None:
+    """Refuse float32 rows that are not finite or whose squared distances would leave float32."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = np.einsum("ij,ij->i", matrix, matrix)
+    bad = np.flatnonzero(~(squares < np.finfo(np.float32).max / 16))
+    if len(bad):
+        raise ValueError(
+            f"{name}: {len(bad)} rows hold NaN, infinity, or numbers whose squares leave "
+            f"float32 (first: {bad[0]})"
+        )

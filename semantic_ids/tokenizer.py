@@ -1,6 +1,7 @@
 """Tokenizer: items with features become semantic IDs."""
 
 import math
+import operator
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -190,7 +191,7 @@ class Tokenizer:
         ['<a_2><b_0>']
         """
         content = _side_by_side(codes)
-        sizes = tuple(codebook_sizes or (content.max(axis=0) + 1).tolist())
+        sizes = _code_sizes(content, codebook_sizes)
         content = check_codes(content, sizes)
         names = id_array(np.arange(len(content)) if ids is None else ids)
         if len(names) != len(content):
@@ -268,6 +269,16 @@ class Tokenizer:
         if array.ndim == 2 and array.shape[1] == self.code_length:
             array = array[:, :levels]
         return fuser.inverse(quantizer.decode(check_codes(array, quantizer.codebook_sizes)))
+
+    def rows(self, ids: Any) -> np.ndarray:
+        """Return where ids (a sequence, a 1-D array, or one) stand in `ids` and `codes`, (n,).
+
+        Raises
+        ------
+        UnknownItemError
+            if an id is not in the catalogue.
+        """
+        return self._catalogue.rows(ids)
 
     def lookup(self, codes: Any) -> list[str | int | None]:
         """Return the id of each unique code (n, P), None where no item has that code."""
@@ -458,6 +469,16 @@ def _part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray
         for name, array in arrays.items()
         if name.startswith(prefix)
     }
+
+
+def _code_sizes(codes: np.ndarray, sizes: Sequence[int] | None) -> tuple[int, ...]:
+    # Plain ints: the largest uint8 + 1 is 0, and products of numpy's integers wrap around.
+    if sizes is None:
+        sizes = [largest + 1 for largest in codes.max(axis=0).tolist()]
+    plain = tuple(operator.index(size) for size in sizes)
+    if max(plain, default=0) > 2**31:
+        raise ValueError(f"codes: codes are 0 to {2**31 - 1}, got {max(plain) - 1}")
+    return plain
 
 
 def _side_by_side(codes: Any) -> np.ndarray:

@@ -8,7 +8,8 @@ import numpy as np
 
 from semantic_ids.codes import check_codes
 
-_TOKEN = re.compile(r"<([a-z]+)_(\d+)>")
+# One spelling a number: no leading zeros, no digits of other scripts, none beyond 64 bits.
+_TOKEN = re.compile(r"<([a-z]+)_(0|[1-9][0-9]{0,9})>")
 
 
 def level_name(level: int) -> str:
@@ -76,7 +77,14 @@ class Vocabulary:
         ValueError
             if a token is not one of its position's; the error names row and level.
         """
-        return check_codes(np.asarray(tokens) - self.offsets, self.sizes, name="tokens - offsets")
+        array = np.asarray(tokens)
+        if array.size:
+            if array.shape[-1:] != (len(self.sizes),):
+                raise ValueError(
+                    f"tokens: expected shape (n, {len(self.sizes)}), got {array.shape}"
+                )
+            array = array - self.offsets
+        return check_codes(array, self.sizes, name="tokens - offsets")
 
     def to_strings(self, codes: object) -> list[str]:
         """Write codes (n, P) as ``<a_12><b_7>``."""

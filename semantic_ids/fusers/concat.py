@@ -9,7 +9,7 @@ from pydantic import Field
 from semantic_ids.features import Features
 from semantic_ids.fusers.base import Arrays, FittedFuser, Fuser
 from semantic_ids.fusers.standardise import Standard
-from semantic_ids.latent import Latent
+from semantic_ids.latent import Latent, check_range
 
 
 class Concat(Fuser):
@@ -73,7 +73,14 @@ class FittedConcat(FittedFuser):
         self._weights = {name: np.float32(spec.weights.get(name, 1.0)) for name in standards}
 
     def transform(self, features: Features) -> Latent:
-        """Fuse rows; a missing modality, or one left out, becomes zeros (the mean)."""
+        """Fuse rows; a missing modality, or one left out, becomes zeros (the mean).
+
+        Raises
+        ------
+        ValueError
+            if the modalities are not those of the fit, or numbers are so much larger than
+            those of the fit that the fused rows leave float32.
+        """
         self.check(features)
         matrix = np.zeros((len(features), sum(self.widths.values())), dtype=np.float32)
         presence = np.zeros((len(features), len(self.widths)), dtype=bool)
@@ -81,8 +88,11 @@ class FittedConcat(FittedFuser):
             if name not in features.modalities:
                 continue
             values, present = features.modality(name)
-            matrix[:, block] = self._standards[name].forward(values, present) * self._weights[name]
+            with np.errstate(over="ignore"):  # refused below
+                fused = self._standards[name].forward(values, present) * self._weights[name]
+            matrix[:, block] = fused
             presence[:, column] = present
+        check_range(matrix, "features, standardised")
         return Latent(matrix, self._blocks(), presence)
 
     def inverse(self, matrix: np.ndarray) -> dict[str, np.ndarray]:

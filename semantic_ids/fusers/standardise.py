@@ -9,6 +9,7 @@ from semantic_ids.features import Features
 
 #: A column whose deviation is below this share of its largest value is constant but for rounding.
 _CONSTANT = 1e-6
+_FLOAT32 = np.finfo(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +26,11 @@ class Standard:
         The scale divides by the standard deviation and by the root of the number of columns
         that vary, so that a modality's total variance is 1 however wide it is. Constant
         columns get that same scale with a deviation of 1: they stay constant.
+
+        Raises
+        ------
+        ValueError
+            if numbers are so large that standardising them leaves float32.
         """
         width = features.widths[name]
         count, total, largest = 0, np.zeros(width), np.zeros(width)
@@ -37,13 +43,22 @@ class Standard:
         for values in _present_blocks(features, name):
             squares += ((values - mean) ** 2).sum(axis=0)
         deviation = np.sqrt(squares / count)
-        varies = deviation > _CONSTANT * largest
+        varies = deviation > np.maximum(_CONSTANT * largest, _FLOAT32.tiny)
         scale = np.where(varies, deviation, 1.0) * np.sqrt(max(1, int(varies.sum())))
+        if max(scale.max(), 2 * largest.max()) > _FLOAT32.max:
+            raise ValueError(
+                f"features[{name!r}]: standardising numbers as large as {largest.max():.3g} "
+                "leaves float32; scale them down"
+            )
         return cls(mean.astype(np.float32), scale.astype(np.float32))
 
     def forward(self, values: np.ndarray, present: np.ndarray) -> np.ndarray:
-        """Standardise float32 rows (n, d_m); absent rows become 0, which is the mean."""
-        return np.where(present[:, None], (values - self.mean) / self.scale, np.float32(0))
+        """Standardise float32 rows (n, d_m); absent rows become 0, which is the mean.
+
+        Numbers far beyond those of the fit may become infinite.
+        """
+        with np.errstate(over="ignore"):
+            return np.where(present[:, None], (values - self.mean) / self.scale, np.float32(0))
 
     def backward(self, values: np.ndarray) -> np.ndarray:
         """Undo `forward`; the mean stands in for absent rows."""

@@ -14,6 +14,7 @@ import numpy as np
 from semantic_ids.codes import check_codes
 
 _UNIT32 = 2.0**-24  # unit roundoff of float32
+_TINY32 = 2.0**-126  # smallest normal float32, what an underflow loses at most
 _BLOCK_VALUES = 1 << 21  # scores in work at a time
 
 
@@ -30,7 +31,9 @@ class ResidualCodebooks:
         self.sizes = tuple(len(book) for book in self.codebooks)
         self.width = self.codebooks[0].shape[1]
         self._half_norms = [_half_norms(book) for book in self.codebooks]
-        self._largest = np.sqrt([2 * half[np.isfinite(half)].max() for half in self._half_norms])
+        self._largest = np.array(
+            [np.sqrt((book.astype(np.float64) ** 2).sum(axis=1).max()) for book in self.codebooks]
+        )
 
     def greedy_codes(self, matrix: np.ndarray) -> np.ndarray:
         """Return the greedy codes (N, L) int32 of float32 rows (N, d)."""
@@ -63,12 +66,14 @@ class ResidualCodebooks:
         With u the unit roundoff, R = |x| + the largest norms of the levels before, and C the
         largest norm of this level: a product of d terms errs by at most (d + 1) u R C, the
         residual it starts from by one u R a level, the half norm and the sum by u C (C + R).
+        Besides, each of these operations may underflow.
         """
         levels = np.arange(len(self.sizes))
-        x_norms = np.sqrt(np.einsum("ij,ij->i", x, x).astype(np.float64))[:, None]
+        x_norms = np.sqrt(np.einsum("ij,ij->i", x, x, dtype=np.float64))[:, None]
         reach = x_norms + np.cumsum(np.concatenate(([0.0], self._largest[:-1])))
         units = (self.width + levels + 3) * reach + 2 * self._largest
-        return (1.01 * _UNIT32 * self._largest * units).astype(np.float32)
+        underflow = (self.width + 3) * _TINY32
+        return (1.01 * _UNIT32 * self._largest * units + underflow).astype(np.float32)
 
     def _decide(self, x: np.ndarray, prefix: np.ndarray, close: np.ndarray) -> np.ndarray:
         """Choose among close entries in float64, (n,) indices within the level."""

@@ -1,0 +1,409 @@
+"""DynamicFusion: modalities fused by a gated cross-modal transformer under an ID query."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.nn import functional
+
+from recmodels.training import Optimisation, TrainingLog, seeded, train
+from semantic_ids import Features, FittedFuser, Fuser, Latent
+from semantic_ids.fusers.standardise import Standard
+from semantic_ids.ids import pack_ids, unpack_ids
+
+#: Rows that are fused together; shorter blocks are padded, so that one shape serves them all.
+_BLOCK = 1024
+
+Arrays = dict[str, np.ndarray]
+
+
+class DynamicFusion(Fuser):
+    """Fuse modalities into one vector an item by a gated cross-modal transformer.
+
+    Each item has a learnt ID query. Its cosines with the projected modalities weigh these;
+    transformer layers then update the query from the weighted modalities, each layer by as much
+    as its gate says, and an item stops at the first layer whose gate is nearly shut. Training
+    contrasts the fused vector with each modality, and the modalities with each other, and
+    rebuilds the features from the fused vector (which is what decoding uses).
+
+    Q-BERT4Rec, stage 1 (arXiv 2512.02474). The paper's settings are not known; the defaults are
+    this package's. With one vector a modality its softmax over a modality's parts has nothing
+    to choose from, so it is taken across the modalities.
+
+    Parameters
+    ----------
+    width : columns of the fused vectors.
+    layers, heads : of the transformer.
+    id_in_code : whether an item's ID query enters its fused vector, so its code. If not, codes
+        are a function of the features alone; the queries then only shape training.
+    id_dropout : share of the queries that training replaces by zero, which is what an item
+        without a query has.
+    alignment_temperature : of the softmax over modalities.
+    contrast_temperature : of the contrastive losses.
+    near_duplicate : items whose features have at least this cosine are not contrasted.
+    reconstruction : weight of the squared error of the rebuilt features.
+    depth_cost : weight of the gates, which rewards stopping early.
+    gate_threshold : an item stops at the first layer after the first whose gate is below it.
+    batch_size : items of a training step.
+    optimisation : how it is trained.
+    seed : where the random numbers begin.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> features = Features({"text": rng.normal(size=(60, 8)), "image": rng.normal(size=(60, 5))})
+    >>> spec = DynamicFusion(width=16, heads=2, optimisation=Optimisation(epochs=2))
+    >>> fitted = spec.fit(features, progress=False)
+    >>> fitted.transform(features).matrix.shape
+    (60, 16)
+    """
+
+    kind: Literal["dynamic-fusion"] = "dynamic-fusion"
+    width: int = Field(default=64, ge=1)
+    layers: int = Field(default=2, ge=1)
+    heads: int = Field(default=4, ge=1)
+    id_in_code: bool = False
+    id_dropout: float = Field(default=0.5, ge=0, le=1)
+    alignment_temperature: float = Field(default=0.1, gt=0)
+    contrast_temperature: float = Field(default=0.1, gt=0)
+    near_duplicate: float = Field(default=0.95, gt=0)
+    reconstruction: float = Field(default=1.0, ge=0)
+    depth_cost: float = Field(default=0.01, ge=0)
+    gate_threshold: float = Field(default=0.1, ge=0, le=1)
+    batch_size: int = Field(default=512, ge=2)
+    optimisation: Optimisation = Optimisation(epochs=60, learning_rate=2e-3)
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> "DynamicFusion":
+        if self.width % self.heads:
+            raise ValueError(f"heads={self.heads} does not divide width={self.width}")
+        return self
+
+    def fit(self, features: Features, *, progress: bool | None = None) -> "FittedDynamicFusion":
+        """Train the fusion on a catalogue's features.
+
+        Raises
+        ------
+        FloatingPointError
+            if training diverges.
+        """
+        standards = {name: Standard.of(features, name) for name in features.widths}
+        ids = np.arange(len(features)) if features.ids is None else features.ids
+        with seeded(self.seed):
+            network = _Network(self, list(features.widths.values()), len(ids))
+            log = _train(network, self, _inputs(standards, features), features.present, progress)
+        return FittedDynamicFusion(self, standards, network, ids, log)
+
+    def restore(self, widths: Mapping[str, int], arrays: Arrays) -> "FittedDynamicFusion":
+        """Rebuild from saved arrays."""
+        standards = {
+            name: Standard(arrays[f"mean.{name}"], arrays[f"scale.{name}"]) for name in widths
+        }
+        ids = unpack_ids(arrays) if self.id_in_code else np.zeros(0, dtype=np.int64)
+        network = _Network(self, list(widths.values()), len(ids))
+        stored = {
+            name.removeprefix("network."): torch.from_numpy(array.copy())
+            for name, array in arrays.items()
+            if name.startswith("network.")
+        }
+        network.load_state_dict(stored)
+        return FittedDynamicFusion(self, standards, network.eval(), ids, TrainingLog())
+
+
+class FittedDynamicFusion(FittedFuser):
+    """A fitted `DynamicFusion`.
+
+    A row whose id was in the fit uses its ID query where `spec.id_in_code` says so; a row
+    without an id takes a zero query. The inverse is the trained reconstruction: it returns the
+    part of each modality that the fused vector kept.
+
+    Attributes
+    ----------
+    log : losses of the training; empty after loading.
+    """
+
+    def __init__(
+        self,
+        spec: DynamicFusion,
+        standards: Mapping[str, Standard],
+        network: "_Network",
+        ids: np.ndarray,
+        log: TrainingLog,
+    ) -> None:
+        self.spec = spec
+        self._choices = spec
+        self.widths = {name: len(standard.mean) for name, standard in standards.items()}
+        self.log = log
+        self._standards = dict(standards)
+        self._network = network
+        self._ids = ids
+        self._by_id = np.argsort(ids, kind="stable")
+
+    def transform(self, features: Features) -> Latent:
+        """Fuse rows into unit vectors (N, width)."""
+        self.check(features)
+        parts = [self._fuse(block) for block in features.blocks(_BLOCK)]
+        matrix = np.concatenate([fused for fused, _, _ in parts])
+        return Latent(matrix, {"fused": slice(0, self._choices.width)}, self._presence(features))
+
+    def depths(self, features: Features) -> np.ndarray:
+        """Return how many layers each row went through, (N,) int64."""
+        return np.concatenate([depth for _, depth, _ in map(self._fuse, features.blocks(_BLOCK))])
+
+    def modality_weights(self, features: Features) -> np.ndarray:
+        """Return the alignment weights (N, M) float32 of each row; a row sums to 1."""
+        return np.concatenate([weight for _, _, weight in map(self._fuse, features.blocks(_BLOCK))])
+
+    def inverse(self, matrix: np.ndarray) -> dict[str, np.ndarray]:
+        """Rebuild each modality from fused vectors by the trained heads."""
+        with torch.inference_mode(), _one_thread():
+            rebuilt = self._network.rebuild(torch.from_numpy(np.asarray(matrix, np.float32)))
+        return {
+            name: standard.backward(values.numpy())
+            for (name, standard), values in zip(self._standards.items(), rebuilt, strict=True)
+        }
+
+    def arrays(self) -> Arrays:
+        """Return scalers, weights and, where they enter the code, the queries and their ids."""
+        arrays = {
+            f"network.{name}": value.numpy()
+            for name, value in self._network.state_dict().items()
+            if self._choices.id_in_code or name != "queries.weight"
+        }
+        if self._choices.id_in_code:
+            arrays |= pack_ids(self._ids)
+        else:
+            arrays["network.queries.weight"] = np.zeros((0, self._choices.width), np.float32)
+        for name, standard in self._standards.items():
+            arrays[f"mean.{name}"] = standard.mean
+            arrays[f"scale.{name}"] = standard.scale
+        return arrays
+
+    def _fuse(self, block: Features) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        n, spare = len(block), _BLOCK - len(block)
+        values = [np.pad(v, ((0, spare), (0, 0))) for v in _inputs(self._standards, block)]
+        present = np.pad(self._presence(block), ((0, spare), (0, 0)), constant_values=True)
+        with torch.inference_mode(), _one_thread():
+            queries = torch.zeros(_BLOCK, self._choices.width)
+            rows = torch.from_numpy(self._query_rows(block))
+            known = (rows >= 0).nonzero()[:, 0]
+            queries[known] = self._network.queries.weight[rows[known]]
+            fused, depth, weights = self._network.fuse_hard(
+                self._network.project([torch.from_numpy(v) for v in values]),
+                torch.from_numpy(present),
+                queries,
+            )
+        return fused[:n].numpy(), depth[:n].numpy(), weights[:n].numpy()
+
+    def _presence(self, features: Features) -> np.ndarray:
+        presence = np.zeros((len(features), len(self.widths)), dtype=bool)
+        for column, name in enumerate(self.widths):
+            if name in features.modalities:
+                presence[:, column] = features.modality(name)[1]
+        return presence
+
+    def _query_rows(self, features: Features) -> np.ndarray:
+        """Return the row of each id's query, -1 where it has none."""
+        ids = features.ids
+        nobody = np.full(len(features), -1)
+        if not self._choices.id_in_code or ids is None or ids.dtype.kind != self._ids.dtype.kind:
+            return nobody
+        at = np.searchsorted(self._ids, ids, sorter=self._by_id)
+        found = self._by_id[np.minimum(at, len(self._ids) - 1)]
+        return np.where(self._ids[found] == ids, found, nobody)
+
+
+class _Network(nn.Module):
+    """Projections, ID queries, gated layers and reconstruction heads."""
+
+    def __init__(self, spec: DynamicFusion, widths: list[int], items: int) -> None:
+        super().__init__()
+        self.spec = spec
+        self.projections = nn.ModuleList(nn.Linear(width, spec.width) for width in widths)
+        self.queries = nn.Embedding(items, spec.width)
+        self.start = nn.Parameter(torch.randn(spec.width) * spec.width**-0.5)
+        self.layers = nn.ModuleList(_Layer(spec.width, spec.heads) for _ in range(spec.layers))
+        self.out = nn.Linear(spec.width, spec.width)
+        self.heads = nn.ModuleList(nn.Linear(spec.width, width) for width in widths)
+        nn.init.normal_(self.queries.weight, std=0.02)
+
+    def project(self, values: list[Tensor]) -> Tensor:
+        """Bring standardised modalities (n, d_m) into the shared space: unit vectors (n, M, w)."""
+        shared = [layer(value) for layer, value in zip(self.projections, values, strict=True)]
+        return functional.normalize(torch.stack(shared, dim=1), dim=-1)
+
+    def align(self, tokens: Tensor, present: Tensor, queries: Tensor) -> Tensor:
+        """Return the weights (n, M): softmax over the modalities of cos(query, modality)."""
+        cosines = (tokens * functional.normalize(queries, dim=-1)[:, None]).sum(dim=-1)
+        cosines = cosines / self.spec.alignment_temperature
+        return cosines.masked_fill(~present, -torch.inf).softmax(dim=-1)
+
+    def fuse_soft(self, tokens: Tensor, present: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
+        """Return fused unit vectors (n, w) and the gates (n, layers), every layer applied."""
+        weighted = self._weighted(tokens, self.align(tokens, present, queries))
+        hidden, gates = self.start + queries, []
+        for layer in self.layers:
+            gate, update = layer(hidden, weighted, present)
+            hidden = hidden + gate * update
+            gates.append(gate)
+        return functional.normalize(self.out(hidden), dim=-1), torch.cat(gates, dim=1)
+
+    def fuse_hard(
+        self, tokens: Tensor, present: Tensor, queries: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return fused vectors, depths (n,) and weights (n, M); shut gates stop an item."""
+        weights = self.align(tokens, present, queries)
+        weighted = self._weighted(tokens, weights)
+        hidden = self.start + queries
+        going = torch.ones(len(tokens), 1, dtype=torch.bool)
+        depth = torch.zeros(len(tokens), dtype=torch.int64)
+        for number, layer in enumerate(self.layers):
+            gate, update = layer(hidden, weighted, present)
+            if number:
+                going = going & (gate >= self.spec.gate_threshold)
+            hidden = torch.where(going, hidden + gate * update, hidden)
+            depth += going[:, 0]
+        return functional.normalize(self.out(hidden), dim=-1), depth, weights
+
+    def rebuild(self, fused: Tensor) -> list[Tensor]:
+        """Rebuild the standardised modalities, up to their common scale."""
+        return [head(fused) for head in self.heads]
+
+    def _weighted(self, tokens: Tensor, weights: Tensor) -> Tensor:
+        return tokens * weights[..., None] * self.spec.width**0.5
+
+
+class _Layer(nn.Module):
+    """Cross-attention from the item's stream to its modalities, a feed-forward net, and a gate."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.before_attention = nn.LayerNorm(width)
+        self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.before_net = nn.LayerNorm(width)
+        self.net = nn.Sequential(
+            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+        )
+        opening = nn.Linear(width, 1)
+        self.gate = nn.Sequential(nn.Linear(width, width), nn.GELU(), opening)
+        # Gates start open, so that every layer gets a gradient.
+        nn.init.constant_(opening.bias, 2.0)
+
+    def forward(self, hidden: Tensor, modalities: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the gate (n, 1) and what the layer would add (n, w)."""
+        query = self.before_attention(hidden)[:, None]
+        attended = self.attention(
+            query, modalities, modalities, key_padding_mask=~present, need_weights=False
+        )[0][:, 0]
+        update = attended + self.net(self.before_net(hidden + attended))
+        return self.gate(hidden).sigmoid(), update
+
+
+def _inputs(standards: Mapping[str, Standard], features: Features) -> list[np.ndarray]:
+    """Standardise each modality of the fit; one that is left out becomes zeros."""
+    return [
+        standard.forward(*features.modality(name))
+        if name in features.modalities
+        else np.zeros((len(features), len(standard.mean)), np.float32)
+        for name, standard in standards.items()
+    ]
+
+
+def _train(
+    network: _Network,
+    spec: DynamicFusion,
+    values: list[np.ndarray],
+    present: np.ndarray,
+    progress: bool | None,
+) -> TrainingLog:
+    inputs, presence = [torch.from_numpy(value) for value in values], torch.from_numpy(present)
+    items = len(presence)
+    size = min(spec.batch_size, items)
+    rng = np.random.default_rng(spec.seed)
+
+    def batches(_: int) -> Iterator[Tensor]:
+        order = rng.permutation(items)
+        # The last batch is filled up from the first: every step has one shape.
+        for start in range(0, items, size):
+            yield torch.from_numpy(order.take(np.arange(start, start + size), mode="wrap"))
+
+    def loss(rows: Tensor) -> Tensor:
+        batch, there = [value[rows] for value in inputs], presence[rows]
+        keep = torch.rand(size, 1) >= spec.id_dropout
+        tokens = network.project(batch)
+        fused, gates = network.fuse_soft(tokens, there, network.queries(rows) * keep)
+        alike = _near_duplicates(batch, spec.near_duplicate)
+        contrast = _contrast(fused, tokens, there, alike, spec.contrast_temperature)
+        rebuilt = _rebuilding_error(network.rebuild(fused), batch, there)
+        return contrast + spec.reconstruction * rebuilt + spec.depth_cost * gates.mean()
+
+    return train(
+        network,
+        spec.optimisation,
+        steps=-(-items // size),
+        batches=batches,
+        loss=loss,
+        description="fusion",
+        progress=progress,
+    )
+
+
+def _near_duplicates(batch: list[Tensor], threshold: float) -> Tensor:
+    """Mark pairs (n, n) of different rows whose features are nearly the same."""
+    rows = functional.normalize(torch.cat(batch, dim=1), dim=1)
+    return (rows @ rows.T >= threshold).fill_diagonal_(False)
+
+
+def _contrast(
+    fused: Tensor, tokens: Tensor, present: Tensor, alike: Tensor, temperature: float
+) -> Tensor:
+    """Mean of the InfoNCE losses fused-modality and modality-modality, over present pairs."""
+    views = [(fused, torch.ones_like(present[:, 0]))]
+    views += [(tokens[:, m], present[:, m]) for m in range(tokens.shape[1])]
+    losses = [
+        _info_nce(first, second, first_there & second_there, alike, temperature)
+        for (first, first_there), (second, second_there) in combinations(views, 2)
+    ]
+    return torch.stack(losses).mean()
+
+
+def _info_nce(
+    first: Tensor, second: Tensor, there: Tensor, alike: Tensor, temperature: float
+) -> Tensor:
+    """Symmetric InfoNCE over the rows that are there; near duplicates are no negatives."""
+    logits = (first @ second.T / temperature).masked_fill(alike, -torch.inf)
+    left_out = ~there & ~torch.eye(len(there), dtype=torch.bool)
+    targets = torch.arange(len(there))
+    forth = functional.cross_entropy(
+        logits.masked_fill(left_out, -torch.inf), targets, reduction="none"
+    )
+    back = functional.cross_entropy(
+        logits.T.masked_fill(left_out, -torch.inf), targets, reduction="none"
+    )
+    return ((forth + back) * there).sum() / (2 * there.sum().clamp(min=1))
+
+
+def _rebuilding_error(rebuilt: list[Tensor], batch: list[Tensor], present: Tensor) -> Tensor:
+    """Mean over modalities of the squared error, relative to their variance of 1."""
+    errors = [
+        ((made - real).square().sum(dim=1) * present[:, m]).sum() / present[:, m].sum().clamp(min=1)
+        for m, (made, real) in enumerate(zip(rebuilt, batch, strict=True))
+    ]
+    return torch.stack(errors).mean()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Fuse on one thread, so that a row's vector does not depend on how many there are."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
