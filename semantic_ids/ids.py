@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from semantic_ids.storage import stored_array
+
 ItemId = str | int
 
 STRINGS = np.dtypes.StringDType(coerce=False)
@@ -92,11 +94,13 @@ def unpack_ids(arrays: dict[str, np.ndarray]) -> np.ndarray:
     Raises
     ------
     ValueError
-        if the offsets do not fit the bytes, or the bytes are not UTF-8.
+        if an array is missing or not of its type, the offsets do not fit the bytes, or the
+        bytes are not UTF-8.
     """
     if "ids" in arrays:
-        return arrays["ids"].astype(np.int64)
-    text, offsets = arrays["id_bytes"].tobytes(), arrays["id_offsets"]
+        return stored_array(arrays, "ids", (None,), np.int64)
+    text = stored_array(arrays, "id_bytes", (None,), np.uint8).tobytes()
+    offsets = stored_array(arrays, "id_offsets", (None,), np.int64)
     if (
         not len(offsets)
         or offsets[0] != 0

@@ -60,11 +60,12 @@ class _File(_Strict):
 
 
 class _Manifest(_Strict):
-    format: int
+    format: int = Field(ge=1)
     kind: str
     version: str
     metadata: dict[str, Any]
     files: dict[str, _File]
+    sha256: str
 
 
 def write_state(folder: str | os.PathLike[str], state: State) -> None:
@@ -79,14 +80,14 @@ def write_state(folder: str | os.PathLike[str], state: State) -> None:
     _check_target(folder)
     folder.mkdir(parents=True, exist_ok=True)
     files = {name: _write_arrays(folder, name, arrays) for name, arrays in state.files.items()}
-    manifest = _Manifest(
-        format=FORMAT,
-        kind=state.kind,
-        version=_package_version(),
-        metadata=dict(state.metadata),
-        files=files,
-    )
-    text = json.dumps(manifest.model_dump(mode="json"), indent=2, allow_nan=False) + "\n"
+    content = {
+        "format": FORMAT,
+        "kind": state.kind,
+        "version": _package_version(),
+        "metadata": dict(state.metadata),
+        "files": {name: file.model_dump(mode="json") for name, file in files.items()},
+    }
+    text = json.dumps(content | {"sha256": _seal(content)}, indent=2, allow_nan=False) + "\n"
     _replace(folder, _MANIFEST, text.encode())
     _sync(folder)
     _remove_unreferenced(folder, {file.name for file in files.values()})
@@ -122,12 +123,40 @@ def read_state(folder: str | os.PathLike[str], kind: str) -> State:
     raise AssertionError("unreachable")
 
 
+def stored_array(
+    arrays: Mapping[str, np.ndarray],
+    name: str,
+    shape: tuple[int | None, ...],
+    dtype: type[np.generic] = np.float32,
+) -> np.ndarray:
+    """Return one array of a state, refused if its dtype or shape is not the expected one.
+
+    Examples
+    --------
+    >>> stored_array({"mean": np.zeros(3, dtype=np.float32)}, "mean", (None,)).shape
+    (3,)
+    """
+    if name not in arrays:
+        raise ValueError(f"{name}: no such array among {sorted(arrays)}")
+    array = arrays[name]
+    fits = array.ndim == len(shape) and all(
+        want in (None, got) for want, got in zip(shape, array.shape, strict=True)
+    )
+    if not fits or array.dtype != dtype:
+        raise ValueError(
+            f"{name}: expected {np.dtype(dtype)} of shape {shape}, "
+            f"got {array.dtype} of shape {array.shape}"
+        )
+    return array
+
+
 def _check_target(folder: Path) -> None:
     if not folder.exists():
         return
     if not folder.is_dir():
         raise FileExistsError(f"{folder}: is a file; expected a folder or nothing")
-    if any(folder.iterdir()) and not (folder / _MANIFEST).exists():
+    foreign = any(not _is_ours(path) for path in folder.iterdir())
+    if foreign and not (folder / _MANIFEST).exists():
         raise FileExistsError(f"{folder}: holds other files; save into a new or an empty folder")
 
 
@@ -175,13 +204,19 @@ def _sync(path: Path) -> None:
 
 def _remove_unreferenced(folder: Path, kept: set[str]) -> None:
     for path in folder.iterdir():
-        ours = _DATA_FILE.fullmatch(path.name) or path.name.startswith(_TEMPORARY)
-        if ours and path.name not in kept:
+        if _is_ours(path) and path.name not in kept:
             path.unlink(missing_ok=True)
+
+
+def _is_ours(path: Path) -> bool:
+    """Say whether a file is one that a writer leaves behind when it is cut off."""
+    return bool(_DATA_FILE.fullmatch(path.name)) or path.name.startswith(_TEMPORARY)
 
 
 def _read_manifest(folder: Path, kind: str) -> tuple[_Manifest, bytes]:
     path = folder / _MANIFEST
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; expected a folder that save wrote")
     raw = path.read_bytes()
     try:
         content = json.loads(raw)
@@ -189,6 +224,8 @@ def _read_manifest(folder: Path, kind: str) -> tuple[_Manifest, bytes]:
         if isinstance(found, int) and found > FORMAT:
             raise ValueError(f"format {found} is newer than this package reads ({FORMAT})")
         manifest = _Manifest.model_validate(content)
+        if manifest.sha256 != _seal(content):
+            raise ValueError("its content does not have the checksum that it states")
     except (ValidationError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: {error}") from None
     if manifest.kind != kind:
@@ -214,6 +251,12 @@ def _read_arrays(folder: Path, file: _File) -> dict[str, np.ndarray]:
     if found != file.arrays:
         raise ValueError(f"{path}: its arrays are not those that manifest.json lists")
     return arrays
+
+
+def _seal(content: Mapping[str, Any]) -> str:
+    """Return the checksum of a manifest's content, whatever its layout as text."""
+    sealed = {key: value for key, value in content.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(sealed, sort_keys=True).encode()).hexdigest()
 
 
 def _hash_file(path: Path) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BeforeValidator, SerializeAsAny
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
 from semantic_ids.catalogue import Catalogue
 from semantic_ids.codes import check_codes
@@ -25,7 +25,7 @@ from semantic_ids.resolvers.nearest_free import NearestFree
 from semantic_ids.resolvers.suffix import Suffix
 from semantic_ids.spec import Spec
 from semantic_ids.statistics import CodebookStatistics, codebook_statistics, relative_errors
-from semantic_ids.storage import State, read_state, write_state
+from semantic_ids.storage import State, read_state, stored_array, write_state
 from semantic_ids.vocabulary import Vocabulary
 
 
@@ -95,6 +95,29 @@ class TokenizerSpec(Spec):
                 f"{n:,} items, but only {total:,} codes (codebook sizes {list(sizes)}); "
                 "choose more levels or larger codebooks"
             )
+
+
+class _Metadata(Spec):
+    """What the manifest says of a tokenizer beside its arrays."""
+
+    spec: TokenizerSpec | None
+    code_sizes: tuple[Annotated[int, Field(ge=1, le=2**31)], ...]
+    levels: int = Field(ge=1)
+    ordered: bool
+    relative_errors: list[float] | None
+    widths: dict[str, Annotated[int, Field(ge=1)]]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "_Metadata":
+        errors, spec = self.relative_errors, self.spec
+        if errors is not None and len(errors) != self.levels:
+            raise ValueError(f"{len(errors)} relative errors of {self.levels} levels")
+        if spec is None:
+            return self
+        levels = spec.quantizer.codebook_sizes
+        if (self.code_sizes, self.levels) != (levels + spec.resolver.added_sizes, len(levels)):
+            raise ValueError(f"code_sizes {list(self.code_sizes)} are not those of the spec")
+        return self
 
 
 class Tokenizer:
@@ -377,18 +400,21 @@ class Tokenizer:
         ValueError
             if a file is damaged or of a newer format; the error names it.
         """
+        state = read_state(folder, "tokenizer")
         try:
-            return cls.from_state(read_state(folder, "tokenizer"))
-        except KeyError as error:
-            raise ValueError(f"{folder}: {error} is missing") from None
+            return cls.from_state(state)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{folder}: manifest.json and its files disagree: {error}") from error
 
     def to_state(self) -> State:
         """Return all that the tokenizer is as plain metadata and arrays."""
         metadata: dict[str, Any] = {
             "spec": None if self.spec is None else self.spec.model_dump(mode="json"),
             "code_sizes": list(self.code_sizes),
+            "levels": self.content_codes.shape[1],
             "ordered": self.ordered,
             "relative_errors": self._relative_errors,
+            "widths": {} if self._codec is None else self._codec[0].widths,
         }
         files = {
             "catalogue": {
@@ -399,7 +425,6 @@ class Tokenizer:
         }
         if self._codec is not None:
             fuser, quantizer = self._codec
-            metadata["widths"] = fuser.widths
             files["codec"] = {
                 **{f"fuser.{name}": array for name, array in fuser.arrays().items()},
                 **{f"quantizer.{name}": array for name, array in quantizer.arrays().items()},
@@ -408,28 +433,31 @@ class Tokenizer:
 
     @classmethod
     def from_state(cls, state: State) -> "Tokenizer":
-        """Rebuild a tokenizer from `to_state`."""
-        metadata, arrays = state.metadata, state.files["catalogue"]
-        catalogue = Catalogue(
-            unpack_ids(dict(arrays)),
-            arrays["codes"],
-            arrays["content_codes"],
-            tuple(metadata["code_sizes"]),
-        )
-        spec, codec = None, None
-        if metadata["spec"] is not None:
-            spec = TokenizerSpec.model_validate(metadata["spec"])
-            stored = state.files["codec"]
+        """Rebuild a tokenizer from `to_state`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            if the state is not that of a tokenizer.
+        """
+        metadata = _Metadata.model_validate(dict(state.metadata))
+        arrays = state.files.get("catalogue", {})
+        codes = stored_array(arrays, "codes", (None, len(metadata.code_sizes)), np.int32)
+        content = stored_array(arrays, "content_codes", (None, metadata.levels), np.int32)
+        catalogue = Catalogue(unpack_ids(dict(arrays)), codes, content, metadata.code_sizes)
+        codec = None
+        if metadata.spec is not None:
+            stored = state.files.get("codec", {})
             codec = (
-                spec.fuser.restore(metadata["widths"], _part(stored, "fuser.")),
-                spec.quantizer.restore(_part(stored, "quantizer.")),
+                metadata.spec.fuser.restore(metadata.widths, _part(stored, "fuser.")),
+                metadata.spec.quantizer.restore(_part(stored, "quantizer.")),
             )
         return cls(
-            spec,
+            metadata.spec,
             catalogue,
             codec=codec,
-            ordered=metadata["ordered"],
-            relative_errors=metadata["relative_errors"],
+            ordered=metadata.ordered,
+            relative_errors=metadata.relative_errors,
         )
 
     def _need_codec(self) -> tuple[FittedFuser, FittedQuantizer]:

@@ -10,6 +10,7 @@ from semantic_ids.features import Features
 from semantic_ids.fusers.base import Arrays, FittedFuser, Fuser
 from semantic_ids.fusers.standardise import Standard
 from semantic_ids.latent import Latent, check_range
+from semantic_ids.storage import stored_array
 
 
 class Concat(Fuser):
@@ -56,9 +57,13 @@ class Concat(Fuser):
         return FittedConcat(self, standards)
 
     def restore(self, widths: Mapping[str, int], arrays: Arrays) -> "FittedConcat":
-        """Rebuild from saved arrays."""
+        """Rebuild from saved arrays; refuse those that do not fit the widths."""
         standards = {
-            name: Standard(arrays[f"mean.{name}"], arrays[f"scale.{name}"]) for name in widths
+            name: Standard(
+                stored_array(arrays, f"mean.{name}", (width,)),
+                stored_array(arrays, f"scale.{name}", (width,)),
+            )
+            for name, width in widths.items()
         }
         return FittedConcat(self, standards)
 

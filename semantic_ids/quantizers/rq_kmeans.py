@@ -5,11 +5,12 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from semantic_ids.latent import Latent
+from semantic_ids.latent import Latent, check_range
 from semantic_ids.progress import progress_bar
 from semantic_ids.quantizers.base import Arrays, FittedQuantizer, Quantizer
 from semantic_ids.quantizers.kmeans import kmeans
 from semantic_ids.quantizers.residual import ResidualCodebooks
+from semantic_ids.storage import stored_array
 
 
 class RQKMeans(Quantizer):
@@ -94,8 +95,13 @@ class RQKMeans(Quantizer):
         return FittedRQKMeans(self, ResidualCodebooks(codebooks))
 
     def restore(self, arrays: Arrays) -> "FittedRQKMeans":
-        """Rebuild from saved arrays."""
-        books = [arrays[f"codebook.{level}"] for level in range(self.levels)]
+        """Rebuild from saved arrays; refuse those that do not fit the spec."""
+        books, width = [], None
+        for level, size in enumerate(self.codebook_sizes):
+            book = stored_array(arrays, f"codebook.{level}", (size, width))
+            check_range(book, f"codebook.{level}")
+            books.append(book)
+            width = book.shape[1]
         return FittedRQKMeans(self, ResidualCodebooks(books))
 
 
