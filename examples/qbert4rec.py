@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from recmodels import Optimisation, QBert4Rec
+from recmodels import DynamicFusion, Optimisation, QBert4Rec
 from recmodels.baselines import Popularity, Uniform
 from recmodels.data import Dataset, read_dataset, synthetic_catalogue
 from recmodels.evaluation import Evaluation, evaluate, paired_difference
-from semantic_ids import Tokenizer
+from semantic_ids import RQKMeans, Tokenizer, TokenizerSpec
 
 
 def main() -> None:
@@ -92,8 +92,17 @@ def fit(
     if not arguments.quick:
         return QBert4Rec.fit(dataset, tokenizer=tokenizer, seed=arguments.seed)
     short = Optimisation(epochs=1)
+    small = TokenizerSpec(
+        fuser=DynamicFusion(optimisation=Optimisation(epochs=3)),
+        quantizer=RQKMeans(codebook_size=32),
+    )
     return QBert4Rec.fit(
-        dataset, tokenizer=tokenizer, seed=arguments.seed, pretraining=short, finetuning=short
+        dataset,
+        tokenizer=tokenizer or small,
+        seed=arguments.seed,
+        epoch_size=4096,
+        pretraining=short,
+        finetuning=short,
     )
 
 

@@ -2,15 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from itertools import combinations
 from typing import Literal
 
 import numpy as np
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
+from recmodels.fusion_network import FusionNetwork, contrast, near_duplicates, rebuilding_error
 from recmodels.training import Optimisation, TrainingLog, seeded, train
 from semantic_ids import Features, FittedFuser, Fuser, Latent
 from semantic_ids.fusers.standardise import Standard
@@ -96,7 +95,7 @@ class DynamicFusion(Fuser):
         standards = {name: Standard.of(features, name) for name in features.widths}
         ids = np.arange(len(features)) if features.ids is None else features.ids
         with seeded(self.seed):
-            network = _Network(self, list(features.widths.values()), len(ids))
+            network = self._network(features.widths, len(ids))
             log = _train(network, self, _inputs(standards, features), features.present, progress)
         return FittedDynamicFusion(self, standards, network, ids, log)
 
@@ -106,7 +105,7 @@ class DynamicFusion(Fuser):
             name: Standard(arrays[f"mean.{name}"], arrays[f"scale.{name}"]) for name in widths
         }
         ids = unpack_ids(arrays) if self.id_in_code else np.zeros(0, dtype=np.int64)
-        network = _Network(self, list(widths.values()), len(ids))
+        network = self._network(widths, len(ids))
         stored = {
             name.removeprefix("network."): torch.from_numpy(array.copy())
             for name, array in arrays.items()
@@ -114,6 +113,17 @@ class DynamicFusion(Fuser):
         }
         network.load_state_dict(stored)
         return FittedDynamicFusion(self, standards, network.eval(), ids, TrainingLog())
+
+    def _network(self, widths: Mapping[str, int], items: int) -> FusionNetwork:
+        return FusionNetwork(
+            list(widths.values()),
+            items,
+            width=self.width,
+            layers=self.layers,
+            heads=self.heads,
+            temperature=self.alignment_temperature,
+            gate_threshold=self.gate_threshold,
+        )
 
 
 class FittedDynamicFusion(FittedFuser):
@@ -132,7 +142,7 @@ class FittedDynamicFusion(FittedFuser):
         self,
         spec: DynamicFusion,
         standards: Mapping[str, Standard],
-        network: "_Network",
+        network: FusionNetwork,
         ids: np.ndarray,
         log: TrainingLog,
     ) -> None:
@@ -219,92 +229,6 @@ class FittedDynamicFusion(FittedFuser):
         return np.where(self._ids[found] == ids, found, nobody)
 
 
-class _Network(nn.Module):
-    """Projections, ID queries, gated layers and reconstruction heads."""
-
-    def __init__(self, spec: DynamicFusion, widths: list[int], items: int) -> None:
-        super().__init__()
-        self.spec = spec
-        self.projections = nn.ModuleList(nn.Linear(width, spec.width) for width in widths)
-        self.queries = nn.Embedding(items, spec.width)
-        self.start = nn.Parameter(torch.randn(spec.width) * spec.width**-0.5)
-        self.layers = nn.ModuleList(_Layer(spec.width, spec.heads) for _ in range(spec.layers))
-        self.out = nn.Linear(spec.width, spec.width)
-        self.heads = nn.ModuleList(nn.Linear(spec.width, width) for width in widths)
-        nn.init.normal_(self.queries.weight, std=0.02)
-
-    def project(self, values: list[Tensor]) -> Tensor:
-        """Bring standardised modalities (n, d_m) into the shared space: unit vectors (n, M, w)."""
-        shared = [layer(value) for layer, value in zip(self.projections, values, strict=True)]
-        return functional.normalize(torch.stack(shared, dim=1), dim=-1)
-
-    def align(self, tokens: Tensor, present: Tensor, queries: Tensor) -> Tensor:
-        """Return the weights (n, M): softmax over the modalities of cos(query, modality)."""
-        cosines = (tokens * functional.normalize(queries, dim=-1)[:, None]).sum(dim=-1)
-        cosines = cosines / self.spec.alignment_temperature
-        return cosines.masked_fill(~present, -torch.inf).softmax(dim=-1)
-
-    def fuse_soft(self, tokens: Tensor, present: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
-        """Return fused unit vectors (n, w) and the gates (n, layers), every layer applied."""
-        weighted = self._weighted(tokens, self.align(tokens, present, queries))
-        hidden, gates = self.start + queries, []
-        for layer in self.layers:
-            gate, update = layer(hidden, weighted, present)
-            hidden = hidden + gate * update
-            gates.append(gate)
-        return functional.normalize(self.out(hidden), dim=-1), torch.cat(gates, dim=1)
-
-    def fuse_hard(
-        self, tokens: Tensor, present: Tensor, queries: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return fused vectors, depths (n,) and weights (n, M); shut gates stop an item."""
-        weights = self.align(tokens, present, queries)
-        weighted = self._weighted(tokens, weights)
-        hidden = self.start + queries
-        going = torch.ones(len(tokens), 1, dtype=torch.bool)
-        depth = torch.zeros(len(tokens), dtype=torch.int64)
-        for number, layer in enumerate(self.layers):
-            gate, update = layer(hidden, weighted, present)
-            if number:
-                going = going & (gate >= self.spec.gate_threshold)
-            hidden = torch.where(going, hidden + gate * update, hidden)
-            depth += going[:, 0]
-        return functional.normalize(self.out(hidden), dim=-1), depth, weights
-
-    def rebuild(self, fused: Tensor) -> list[Tensor]:
-        """Rebuild the standardised modalities, up to their common scale."""
-        return [head(fused) for head in self.heads]
-
-    def _weighted(self, tokens: Tensor, weights: Tensor) -> Tensor:
-        return tokens * weights[..., None] * self.spec.width**0.5
-
-
-class _Layer(nn.Module):
-    """Cross-attention from the item's stream to its modalities, a feed-forward net, and a gate."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.before_attention = nn.LayerNorm(width)
-        self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
-        self.before_net = nn.LayerNorm(width)
-        self.net = nn.Sequential(
-            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
-        )
-        opening = nn.Linear(width, 1)
-        self.gate = nn.Sequential(nn.Linear(width, width), nn.GELU(), opening)
-        # Gates start open, so that every layer gets a gradient.
-        nn.init.constant_(opening.bias, 2.0)
-
-    def forward(self, hidden: Tensor, modalities: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the gate (n, 1) and what the layer would add (n, w)."""
-        query = self.before_attention(hidden)[:, None]
-        attended = self.attention(
-            query, modalities, modalities, key_padding_mask=~present, need_weights=False
-        )[0][:, 0]
-        update = attended + self.net(self.before_net(hidden + attended))
-        return self.gate(hidden).sigmoid(), update
-
-
 def _inputs(standards: Mapping[str, Standard], features: Features) -> list[np.ndarray]:
     """Standardise each modality of the fit; one that is left out becomes zeros."""
     return [
@@ -316,7 +240,7 @@ def _inputs(standards: Mapping[str, Standard], features: Features) -> list[np.nd
 
 
 def _train(
-    network: _Network,
+    network: FusionNetwork,
     spec: DynamicFusion,
     values: list[np.ndarray],
     present: np.ndarray,
@@ -338,10 +262,10 @@ def _train(
         keep = torch.rand(size, 1) >= spec.id_dropout
         tokens = network.project(batch)
         fused, gates = network.fuse_soft(tokens, there, network.queries(rows) * keep)
-        alike = _near_duplicates(batch, spec.near_duplicate)
-        contrast = _contrast(fused, tokens, there, alike, spec.contrast_temperature)
-        rebuilt = _rebuilding_error(network.rebuild(fused), batch, there)
-        return contrast + spec.reconstruction * rebuilt + spec.depth_cost * gates.mean()
+        alike = near_duplicates(batch, spec.near_duplicate)
+        apart = contrast(fused, tokens, there, alike, spec.contrast_temperature)
+        rebuilt = rebuilding_error(network.rebuild(fused), batch, there)
+        return apart + spec.reconstruction * rebuilt + spec.depth_cost * gates.mean()
 
     return train(
         network,
@@ -352,50 +276,6 @@ def _train(
         description="fusion",
         progress=progress,
     )
-
-
-def _near_duplicates(batch: list[Tensor], threshold: float) -> Tensor:
-    """Mark pairs (n, n) of different rows whose features are nearly the same."""
-    rows = functional.normalize(torch.cat(batch, dim=1), dim=1)
-    return (rows @ rows.T >= threshold).fill_diagonal_(False)
-
-
-def _contrast(
-    fused: Tensor, tokens: Tensor, present: Tensor, alike: Tensor, temperature: float
-) -> Tensor:
-    """Mean of the InfoNCE losses fused-modality and modality-modality, over present pairs."""
-    views = [(fused, torch.ones_like(present[:, 0]))]
-    views += [(tokens[:, m], present[:, m]) for m in range(tokens.shape[1])]
-    losses = [
-        _info_nce(first, second, first_there & second_there, alike, temperature)
-        for (first, first_there), (second, second_there) in combinations(views, 2)
-    ]
-    return torch.stack(losses).mean()
-
-
-def _info_nce(
-    first: Tensor, second: Tensor, there: Tensor, alike: Tensor, temperature: float
-) -> Tensor:
-    """Symmetric InfoNCE over the rows that are there; near duplicates are no negatives."""
-    logits = (first @ second.T / temperature).masked_fill(alike, -torch.inf)
-    left_out = ~there & ~torch.eye(len(there), dtype=torch.bool)
-    targets = torch.arange(len(there))
-    forth = functional.cross_entropy(
-        logits.masked_fill(left_out, -torch.inf), targets, reduction="none"
-    )
-    back = functional.cross_entropy(
-        logits.T.masked_fill(left_out, -torch.inf), targets, reduction="none"
-    )
-    return ((forth + back) * there).sum() / (2 * there.sum().clamp(min=1))
-
-
-def _rebuilding_error(rebuilt: list[Tensor], batch: list[Tensor], present: Tensor) -> Tensor:
-    """Mean over modalities of the squared error, relative to their variance of 1."""
-    errors = [
-        ((made - real).square().sum(dim=1) * present[:, m]).sum() / present[:, m].sum().clamp(min=1)
-        for m, (made, real) in enumerate(zip(rebuilt, batch, strict=True))
-    ]
-    return torch.stack(errors).mean()
 
 
 @contextmanager

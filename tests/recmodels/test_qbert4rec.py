@@ -1,0 +1,228 @@
+import numpy as np
+import pytest
+import torch
+
+from recmodels import DynamicFusion, MaskMix, Optimisation, QBert4Rec, QBert4RecSpec
+from recmodels.baselines import Popularity
+from recmodels.data import Dataset, Histories, planted_catalogue, synthetic_catalogue
+from recmodels.evaluation import evaluate, target_ranks
+from semantic_ids import RQKMeans, Tokenizer, TokenizerSpec, UnknownItemError
+
+SHORT = Optimisation(epochs=2, learning_rate=3e-3)
+TINY = TokenizerSpec(
+    fuser=DynamicFusion(width=16, heads=2, optimisation=Optimisation(epochs=3)),
+    quantizer=RQKMeans(levels=3, codebook_size=16),
+)
+FIELDS = {"width": 16, "max_history": 12, "pretraining": SHORT, "finetuning": SHORT}
+
+
+def fit(dataset, **fields):
+    return QBert4Rec.fit(dataset, progress=False, **{"tokenizer": TINY, **FIELDS, **fields})
+
+
+def weights(model, folder):
+    """All that a model stores, by name."""
+    from semantic_ids.storage import read_state
+
+    model.save(folder)
+    files = read_state(folder, "qbert4rec").files
+    return {f"{name}.{key}": a for name, arrays in files.items() for key, a in arrays.items()}
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return synthetic_catalogue(items=200, users=150)
+
+
+@pytest.fixture(scope="module")
+def model(dataset):
+    return fit(dataset)
+
+
+def with_histories(dataset, histories):
+    return Dataset(
+        dataset.name, dataset.ids, dataset.features, Histories.of(histories), dataset.users
+    )
+
+
+def test_recommendations_are_the_best_scores_of_the_whole_catalogue(model, dataset):
+    histories = [dataset.ids[dataset.histories[u]] for u in range(5)]
+    best = model.recommend(histories, k=7)
+    scores = model.scores(dataset.histories.take(np.arange(5)))
+    for user in range(5):
+        order = sorted(range(dataset.size), key=lambda item: (-scores[user, item], item))[:7]
+        assert list(best.ids[user]) == dataset.ids[order].tolist()
+        np.testing.assert_array_equal(best.scores[user], scores[user, order])
+
+
+def test_evaluation_ranks_the_last_item_after_all_others(model, dataset):
+    found = model.evaluate(dataset, progress=False)
+    histories = [history.tolist() for history in dataset.histories]
+    scores = model.scores(Histories.of([history[:-1] for history in histories]))
+    targets = np.array([history[-1] for history in histories])
+    ranks = target_ranks(scores, targets)
+    # Other batch shapes may move a score by a rounding, so neighbours may change places.
+    assert np.abs(found.ranks - ranks).max() <= 1
+    validation = model.evaluate(dataset, part="validation", progress=False)
+    assert validation.metrics.ndcg_10 == max(model.log.finetuning.validation)
+
+
+def test_save_and_load_change_nothing(model, dataset, tmp_path):
+    model.save(tmp_path / "model")
+    loaded = QBert4Rec.load(tmp_path / "model")
+    assert loaded.spec == model.spec
+    assert np.array_equal(loaded.scores(dataset.histories), model.scores(dataset.histories))
+    assert np.array_equal(loaded.tokenizer.codes, model.tokenizer.codes)
+    history = dataset.ids[dataset.histories[0]].tolist()
+    assert loaded.recommend([history]).ids == model.recommend([history]).ids
+
+
+def test_a_damaged_model_is_refused(model, tmp_path):
+    folder = tmp_path / "model"
+    model.save(folder)
+    path = next(folder.glob("encoder-*.safetensors"))
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=path.name):
+        QBert4Rec.load(folder)
+    with pytest.raises(ValueError, match="holds a qbert4rec, expected a tokenizer"):
+        Tokenizer.load(folder)
+
+
+def test_fitting_repeats_bit_for_bit(model, dataset, tmp_path):
+    first, again = weights(model, tmp_path / "a"), weights(fit(dataset), tmp_path / "b")
+    assert first.keys() == again.keys()
+    for name, array in first.items():
+        assert np.array_equal(array, again[name]), name
+
+
+def test_another_seed_gives_other_weights(model, dataset, tmp_path):
+    first, other = weights(model, tmp_path / "a"), weights(fit(dataset, seed=1), tmp_path / "b")
+    assert np.array_equal(first["catalogue.codes"], other["catalogue.codes"])
+    assert not np.array_equal(first["encoder.table.weight"], other["encoder.table.weight"])
+
+
+def test_the_last_item_of_a_user_leaves_no_trace(model, dataset, tmp_path):
+    """Other test targets, bit-identical codes, counts and weights."""
+    rng = np.random.default_rng(5)
+    histories = [[*row[:-1].tolist(), int(rng.integers(dataset.size))] for row in dataset.histories]
+    other = with_histories(dataset, histories)
+    assert other.histories != dataset.histories
+    first, second = weights(model, tmp_path / "a"), weights(fit(other), tmp_path / "b")
+    for name, array in first.items():
+        assert np.array_equal(array, second[name]), name
+    counts = Popularity.fit(dataset.split()).counts
+    assert np.array_equal(counts, Popularity.fit(other.split()).counts)
+
+
+def test_the_validation_item_only_chooses_the_epoch(dataset, tmp_path):
+    """With one epoch there is nothing to choose: the last two items leave no trace."""
+    rng = np.random.default_rng(6)
+    histories = [
+        [*row[:-2].tolist(), *rng.integers(dataset.size, size=2).tolist()]
+        for row in dataset.histories
+    ]
+    once = Optimisation(epochs=1)
+    first = fit(dataset, finetuning=once)
+    second = fit(with_histories(dataset, histories), finetuning=once)
+    one, two = weights(first, tmp_path / "a"), weights(second, tmp_path / "b")
+    for name, array in one.items():
+        assert np.array_equal(array, two[name]), name
+
+
+def test_a_training_item_does_leave_a_trace(model, dataset, tmp_path):
+    """The two tests above can fail: change what may be learnt from, and weights change."""
+    histories = [row.tolist() for row in dataset.histories]
+    histories[0][0] = (histories[0][0] + 1) % dataset.size
+    first = weights(model, tmp_path / "a")
+    second = weights(fit(with_histories(dataset, histories)), tmp_path / "b")
+    assert not np.array_equal(first["encoder.table.weight"], second["encoder.table.weight"])
+
+
+def test_a_planted_rule_is_learnt_from_content_alone():
+    """Targets never occur in training: popularity, ids and permuted codes are at chance."""
+    planted = planted_catalogue()
+    tokenizer = Tokenizer.fit(
+        planted.features, quantizer=RQKMeans(levels=3, codebook_size=32), progress=False
+    )
+    fields = {
+        "width": 32,
+        "dropout": 0.1,
+        "pretraining": Optimisation(epochs=2, learning_rate=5e-3),
+        "finetuning": Optimisation(epochs=6, learning_rate=5e-3),
+    }
+    order = np.random.default_rng(0).permutation(len(tokenizer))
+    permuted = Tokenizer.from_codes(
+        tokenizer.ids, tokenizer.codes[order], codebook_sizes=tokenizer.code_sizes, resolver=None
+    )
+    found = {
+        name: fit(planted, tokenizer=codes, **fields).evaluate(planted, progress=False)
+        for name, codes in (("content", tokenizer), ("permuted", permuted))
+    }
+    split = planted.split()
+    popularity = evaluate(Popularity.fit(split), split.test, progress=False).metrics.hr_10
+    chance = 10 / planted.size
+    content, control = found["content"].metrics.hr_10, found["permuted"].metrics.hr_10
+    assert content > 3 * max(popularity, chance, control)
+    assert content > 0.15
+
+
+def test_pretraining_counts_masks_and_fallbacks(dataset):
+    users = [row.tolist()[:4] for row in dataset.histories]
+    short = with_histories(dataset, users)
+    only_regions = MaskMix(span=0, tail=0, multi_region=1, random=0)
+    log = fit(short, masks=only_regions).log
+    # Two training items a user: no room for two runs.
+    assert log.masked_sequences == log.fallbacks == 2 * len(users)
+
+
+def test_a_fitted_tokenizer_may_know_more_items(dataset):
+    """The whole catalogue is ranked, in the tokenizer's order, not the data set's."""
+    order = np.random.default_rng(1).permutation(dataset.size)
+    tokenizer = Tokenizer.fit(
+        dataset.features.rows(order), quantizer=TINY.quantizer, progress=False
+    )
+    model = fit(dataset, tokenizer=tokenizer)
+    history = dataset.ids[dataset.histories[0]].tolist()
+    rows = [tokenizer.ids.tolist().index(item) for item in history]
+    expected = model.scores(Histories.of([rows]))[0].argmax()
+    assert model.recommend([history], k=1).ids[0][0] == tokenizer.ids[expected]
+
+
+def test_an_empty_history_gets_recommendations(model):
+    assert len(model.recommend([[]], k=3).ids[0]) == 3
+    assert len(model.recommend([], k=3)) == 0
+
+
+def test_bad_input_is_refused_by_name(model, dataset):
+    with pytest.raises(UnknownItemError, match="'nobody'"):
+        model.recommend([["nobody"]])
+    with pytest.raises(ValueError, match=r"k=201 .* 200"):
+        model.recommend([[]], k=201)
+    with pytest.raises(ValueError, match="heads=3 does not divide width=64"):
+        QBert4RecSpec(heads=3)
+    with pytest.raises(ValueError, match="levels"):
+        fit(dataset, levels=3)
+    bare = Dataset("bare", dataset.ids, None, dataset.histories, dataset.users)
+    with pytest.raises(ValueError, match="bare has no features"):
+        fit(bare)
+    silent = Dataset("silent", dataset.ids, dataset.features)
+    with pytest.raises(ValueError, match="silent has no histories"):
+        fit(silent)
+    three = with_histories(dataset, [row.tolist()[:3] for row in dataset.histories])
+    with pytest.raises(ValueError, match="4 items"):
+        fit(three)
+
+
+def test_the_spec_is_a_json_value():
+    spec = QBert4RecSpec(tokenizer=TINY, **FIELDS)
+    assert QBert4RecSpec.model_validate_json(spec.model_dump_json()) == spec
+
+
+def test_fitting_leaves_the_global_random_numbers_alone(dataset):
+    torch.manual_seed(9)
+    expected = torch.rand(3)
+    torch.manual_seed(9)
+    fit(dataset)
+    assert torch.equal(torch.rand(3), expected)
