@@ -2,7 +2,15 @@
 
 
 class UnknownItemError(KeyError):
-    """An id was asked for that the catalogue does not hold."""
+    """An id was asked for that the catalogue does not hold.
+
+    Examples
+    --------
+    >>> from semantic_ids import Tokenizer
+    >>> Tokenizer.from_codes(["a"], [[0]]).encode("b")
+    Traceback (most recent call last):
+    semantic_ids.errors.UnknownItemError: ids: 1 of 1 are not in the catalogue (first: 'b')
+    """
 
     def __str__(self) -> str:
         # KeyError prints the repr of its message, which puts a sentence in quotes.
@@ -10,8 +18,28 @@ class UnknownItemError(KeyError):
 
 
 class NoCodecError(RuntimeError):
-    """The tokenizer was made from codes alone and cannot turn features into codes or back."""
+    """The tokenizer was made from codes alone and cannot turn features into codes or back.
+
+    Examples
+    --------
+    >>> from semantic_ids import Tokenizer
+    >>> try:
+    ...     Tokenizer.from_codes(["a"], [[0]]).decode([[0]])
+    ... except NoCodecError:
+    ...     print("no codec")
+    no codec
+    """
 
 
 class CollisionError(ValueError):
-    """Items cannot be given unique codes: no code, or no further position value, is free."""
+    """Items cannot be given unique codes: no code, or no further position value, is free.
+
+    Examples
+    --------
+    >>> from semantic_ids import Suffix, Tokenizer
+    >>> try:
+    ...     Tokenizer.from_codes(["a", "b"], [[0], [0]], resolver=Suffix(max_suffix=1))
+    ... except CollisionError as error:
+    ...     print(str(error).partition(";")[0])
+    max_suffix=1: 2 items share one content code
+    """

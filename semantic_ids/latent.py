@@ -19,6 +19,12 @@ class Latent:
     blocks : modality name to the columns that stem from it alone; a fuser that mixes
         modalities names one block for all.
     present : (N, M) bool, which modalities each item has.
+
+    Examples
+    --------
+    >>> latent = Latent.of(np.ones((3, 2)))
+    >>> len(latent), latent.matrix.dtype, latent.present.shape
+    (3, dtype('float32'), (3, 1))
     """
 
     matrix: np.ndarray
@@ -49,6 +55,10 @@ class Latent:
         check_range(matrix, "vectors")
         everyone = np.ones((len(matrix), 1), dtype=bool)
         return cls(matrix, {SINGLE: slice(0, matrix.shape[1])}, everyone)
+
+    def rows(self, index: np.ndarray) -> "Latent":
+        """Return some of the rows."""
+        return Latent(self.matrix[index], self.blocks, self.present[index])
 
     def __len__(self) -> int:
         return len(self.matrix)

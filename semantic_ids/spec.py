@@ -1,5 +1,6 @@
 """What every spec shares: frozen, compared by value, read back from JSON by its `kind`."""
 
+import inspect
 from importlib.metadata import entry_points
 from typing import Any, ClassVar, Self
 
@@ -7,7 +8,14 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Spec(BaseModel):
-    """A choice of the user's as an immutable value, validated when it is built."""
+    """A choice of the user's as an immutable value, validated when it is built.
+
+    Examples
+    --------
+    >>> from semantic_ids import Suffix
+    >>> Suffix(max_suffix=9) == Suffix.model_validate_json('{"max_suffix": 9}')
+    True
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -30,9 +38,9 @@ class StageSpec(Spec):
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
-        field = cls.model_fields.get("kind")
-        if field is not None and isinstance(field.default, str):
-            cls._kinds[field.default] = cls
+        # A subclass that declares no kind of its own does not take its parent's.
+        if "kind" in inspect.get_annotations(cls):
+            cls._kinds[cls.model_fields["kind"].default] = cls
 
     @classmethod
     def parse(cls, value: Any) -> Self:
@@ -53,10 +61,10 @@ class StageSpec(Spec):
 
     @classmethod
     def _class_of(cls, kind: Any) -> type[Self]:
-        if kind not in cls._kinds:
-            for point in entry_points(group=cls.group, name=str(kind)):
+        if isinstance(kind, str) and kind not in cls._kinds:
+            for point in entry_points(group=cls.group, name=kind):
                 point.load()
-        if kind not in cls._kinds:
+        if not isinstance(kind, str) or kind not in cls._kinds:
             known = sorted({*cls._kinds, *(point.name for point in entry_points(group=cls.group))})
             raise ValueError(f"unknown {cls.__name__.lower()} kind {kind!r}; known: {known}")
         return cls._kinds[kind]  # type: ignore[return-value]

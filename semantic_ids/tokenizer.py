@@ -11,14 +11,14 @@ import numpy as np
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
 from semantic_ids.catalogue import Catalogue
+from semantic_ids.codec import Codec, fuse
 from semantic_ids.codes import check_codes
 from semantic_ids.errors import CollisionError, NoCodecError
-from semantic_ids.features import BLOCK_ROWS, Features
-from semantic_ids.fusers.base import FittedFuser, Fuser
+from semantic_ids.features import Features
+from semantic_ids.fusers.base import Fuser
 from semantic_ids.fusers.concat import Concat
 from semantic_ids.ids import check_unique, id_array, is_id, pack_ids, unpack_ids
-from semantic_ids.latent import Latent
-from semantic_ids.quantizers.base import FittedQuantizer, Quantizer
+from semantic_ids.quantizers.base import Quantizer
 from semantic_ids.quantizers.rq_kmeans import RQKMeans
 from semantic_ids.resolvers.base import Resolver
 from semantic_ids.resolvers.nearest_free import NearestFree
@@ -61,23 +61,22 @@ class TokenizerSpec(Spec):
             features = Features.of(features, np.arange(len(features)))
         self._check_size(len(features))
         fuser = self.fuser.fit(features, progress=progress)
-        latent = _transform(fuser, features)
+        latent = fuse(fuser, features)
         quantizer = self.quantizer.fit(latent, progress=progress)
         content = quantizer.encode(latent)
         errors = quantizer.errors(latent, content)
-        ids = features.ids
         codes = self.resolver.resolve(
             content,
-            ids,
+            features.ids,
             quantizer.codebook_sizes,
-            candidates=lambda rows, m: quantizer.candidates(_rows(latent, rows), m),
+            candidates=lambda rows, m: quantizer.candidates(latent.rows(rows), m),
             errors=errors[:, -1],
         )
         sizes = quantizer.codebook_sizes + self.resolver.added_sizes
         return Tokenizer(
             self,
-            Catalogue(ids, codes, content, sizes),
-            codec=(fuser, quantizer),
+            Catalogue(features.ids, codes, content, sizes),
+            codec=Codec(fuser, quantizer),
             ordered=quantizer.ordered,
             relative_errors=relative_errors(errors, latent.matrix),
         )
@@ -146,7 +145,7 @@ class Tokenizer:
         spec: TokenizerSpec | None,
         catalogue: Catalogue,
         *,
-        codec: tuple[FittedFuser, FittedQuantizer] | None,
+        codec: Codec | None,
         ordered: bool,
         relative_errors: list[float] | None = None,
     ) -> None:
@@ -260,13 +259,7 @@ class Tokenizer:
         """
         if is_id(items) or not _are_features(items):
             return self.codes[self._catalogue.rows(items)]
-        fuser, quantizer = self._need_codec()
-        features = Features.of(items)
-        codes = np.empty((len(features), len(quantizer.codebook_sizes)), dtype=np.int32)
-        for start in range(0, len(features), BLOCK_ROWS):
-            block = slice(start, start + BLOCK_ROWS)
-            codes[block] = quantizer.encode(fuser.transform(features.rows(block).without_ids()))
-        return codes
+        return self._need_codec().encode(Features.of(items).without_ids())
 
     def decode(self, codes: Any) -> dict[str, np.ndarray]:
         """Turn codes into the features they stand for.
@@ -285,13 +278,12 @@ class Tokenizer:
         NoCodecError
             if the tokenizer was made from codes.
         """
-        fuser, quantizer = self._need_codec()
+        codec = self._need_codec()
         array = np.asarray(codes)
         array = array[None] if array.ndim == 1 else array
-        levels = len(quantizer.codebook_sizes)
         if array.ndim == 2 and array.shape[1] == self.code_length:
-            array = array[:, :levels]
-        return fuser.inverse(quantizer.decode(check_codes(array, quantizer.codebook_sizes)))
+            array = array[:, : len(codec.sizes)]
+        return codec.decode(array)
 
     def rows(self, ids: Any) -> np.ndarray:
         """Return where ids (a sequence, a 1-D array, or one) stand in `ids` and `codes`, (n,).
@@ -327,14 +319,14 @@ class Tokenizer:
         )
 
     def _measure(self, features: Features) -> list[float]:
-        fuser, quantizer = self._need_codec()
+        codec = self._need_codec()
         if len(features) != len(self):
             raise ValueError(f"features: {len(features)} rows, the catalogue has {len(self)} items")
         if features.ids is None:
             features = Features.of(features, self.ids)
-        latent = _transform(fuser, features)
+        latent = codec.fuse(features)
         return relative_errors(
-            quantizer.errors(latent, self._catalogue.content_codes), latent.matrix
+            codec.quantizer.errors(latent, self._catalogue.content_codes), latent.matrix
         )
 
     @property
@@ -414,7 +406,7 @@ class Tokenizer:
             "levels": self.content_codes.shape[1],
             "ordered": self.ordered,
             "relative_errors": self._relative_errors,
-            "widths": {} if self._codec is None else self._codec[0].widths,
+            "widths": {} if self._codec is None else self._codec.fuser.widths,
         }
         files = {
             "catalogue": {
@@ -424,11 +416,7 @@ class Tokenizer:
             }
         }
         if self._codec is not None:
-            fuser, quantizer = self._codec
-            files["codec"] = {
-                **{f"fuser.{name}": array for name, array in fuser.arrays().items()},
-                **{f"quantizer.{name}": array for name, array in quantizer.arrays().items()},
-            }
+            files["codec"] = self._codec.arrays()
         return State("tokenizer", metadata, files)
 
     @classmethod
@@ -448,9 +436,8 @@ class Tokenizer:
         codec = None
         if metadata.spec is not None:
             stored = state.files.get("codec", {})
-            codec = (
-                metadata.spec.fuser.restore(metadata.widths, _part(stored, "fuser.")),
-                metadata.spec.quantizer.restore(_part(stored, "quantizer.")),
+            codec = Codec.restore(
+                metadata.spec.fuser, metadata.spec.quantizer, metadata.widths, stored
             )
         return cls(
             metadata.spec,
@@ -460,7 +447,7 @@ class Tokenizer:
             relative_errors=metadata.relative_errors,
         )
 
-    def _need_codec(self) -> tuple[FittedFuser, FittedQuantizer]:
+    def _need_codec(self) -> Codec:
         if self._codec is None:
             raise NoCodecError(
                 "this tokenizer was made from codes and has no codec: it cannot turn features "
@@ -473,30 +460,6 @@ def _are_features(items: Any) -> bool:
     if isinstance(items, Features | Mapping | Path):
         return True
     return getattr(items, "ndim", 1) != 1
-
-
-def _transform(fuser: FittedFuser, features: Features) -> Latent:
-    """Fuse block by block into one Latent."""
-    parts = [fuser.transform(block) for block in features.blocks()]
-    if len(parts) == 1:
-        return parts[0]
-    return Latent(
-        np.concatenate([part.matrix for part in parts]),
-        parts[0].blocks,
-        np.concatenate([part.present for part in parts]),
-    )
-
-
-def _rows(latent: Latent, rows: np.ndarray) -> Latent:
-    return Latent(latent.matrix[rows], latent.blocks, latent.present[rows])
-
-
-def _part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    return {
-        name.removeprefix(prefix): array
-        for name, array in arrays.items()
-        if name.startswith(prefix)
-    }
 
 
 def _code_sizes(codes: np.ndarray, sizes: Sequence[int] | None) -> tuple[int, ...]:

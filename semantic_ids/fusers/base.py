@@ -14,7 +14,15 @@ Arrays = dict[str, np.ndarray]
 
 
 class Fuser(StageSpec, ABC):
-    """How modalities are brought together; `fit` learns what that needs."""
+    """How modalities are brought together; `fit` learns what that needs.
+
+    A subclass declares its `kind`, by which it is found.
+
+    Examples
+    --------
+    >>> Fuser.parse({"kind": "concat", "weights": {"text": 2}})
+    Concat(kind='concat', weights={'text': 2.0})
+    """
 
     group: ClassVar[str] = "semantic_ids.fusers"
 

@@ -12,7 +12,15 @@ Arrays = dict[str, np.ndarray]
 
 
 class Quantizer(StageSpec, ABC):
-    """How vectors become codes; `fit` learns the codebooks."""
+    """How vectors become codes; `fit` learns the codebooks.
+
+    A subclass declares its `kind`, by which it is found.
+
+    Examples
+    --------
+    >>> Quantizer.parse({"kind": "rq-kmeans", "levels": 2}).codebook_sizes
+    (256, 256)
+    """
 
     group: ClassVar[str] = "semantic_ids.quantizers"
 

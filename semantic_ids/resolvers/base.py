@@ -17,7 +17,13 @@ class Resolver(StageSpec, ABC):
     """A way to give every item a code of its own; stateless.
 
     The contract: distinct codes; the result does not depend on the order of the items (ties go
-    by id, ascending); items whose content code is theirs alone keep it.
+    by id, ascending); items whose content code is theirs alone keep it. A subclass declares its
+    `kind`, by which it is found.
+
+    Examples
+    --------
+    >>> Resolver.parse({"kind": "suffix"}).added_sizes
+    (256,)
     """
 
     group: ClassVar[str] = "semantic_ids.resolvers"
