@@ -17,7 +17,8 @@ class CodeEncoder(nn.Module):
     A position holds one item: the sum of the embeddings of its codes, one embedding table a
     level. The tables also score: the level logits of a hidden vector are its products with the
     level's embeddings, and an item's score is the sum of its level logits, which is the product
-    with the item's own vector. Scores are cosines over a temperature.
+    with the item's own vector. With `cosine` both vectors are brought to length 1 first and the
+    product is divided by the temperature: the sum is taken relative to the item's length.
 
     Positions count from the end, so that the latest item has the same one in every history.
 
@@ -29,6 +30,7 @@ class CodeEncoder(nn.Module):
     layers, heads : of the transformer.
     dropout : in training.
     positions : most items of a sequence.
+    cosine : whether scores are cosines.
     temperature : divides the cosines.
 
     References
@@ -49,12 +51,14 @@ class CodeEncoder(nn.Module):
         heads: int,
         dropout: float,
         positions: int,
+        cosine: bool,
         temperature: float,
     ) -> None:
         super().__init__()
         offsets = torch.tensor((0, *sizes[:-1])).cumsum(0)
         self.register_buffer("tokens", codes.long() + offsets, persistent=False)
         self.sizes = tuple(sizes)
+        self.cosine = cosine
         self.temperature = temperature
         self.table = nn.Embedding(sum(sizes), width)
         self.mask = nn.Parameter(torch.empty(width))
@@ -81,7 +85,7 @@ class CodeEncoder(nn.Module):
         return functional.embedding_bag(self.tokens, self.table.weight, mode="sum")
 
     def hidden(self, items: Tensor, masked: Tensor, vectors: Tensor) -> Tensor:
-        """Read sequences and return a unit vector at each masked position.
+        """Read sequences and return a vector at each masked position.
 
         Parameters
         ----------
@@ -97,11 +101,14 @@ class CodeEncoder(nn.Module):
         stream = stream + self.position.weight[: items.shape[1]].flip(0)
         nothing = (items < 0) & ~masked
         stream = self.transformer(self.dropout(stream), src_key_padding_mask=nothing)
-        return functional.normalize(self.head(stream[masked]), dim=-1)
+        return self.head(stream[masked])
 
     def scores(self, hidden: Tensor, vectors: Tensor) -> Tensor:
-        """Score the whole catalogue for unit vectors (M, width): (M, N) float32."""
-        return (hidden / self.temperature) @ functional.normalize(vectors, dim=-1).T
+        """Score the whole catalogue for hidden vectors (M, width): (M, N) float32."""
+        if self.cosine:
+            hidden = functional.normalize(hidden, dim=-1) / self.temperature
+            vectors = functional.normalize(vectors, dim=-1)
+        return hidden @ vectors.T
 
     def forward(self, items: Tensor, masked: Tensor) -> Tensor:
         """Score the whole catalogue at each masked position, (M, N)."""

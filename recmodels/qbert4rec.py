@@ -34,7 +34,9 @@ class QBert4RecSpec(Spec):
     tokenizer : stages 1 and 2: how items are fused, quantized and told apart.
     width, layers, heads, dropout : of the encoder.
     max_history : items of a history that are read, the latest ones.
-    temperature : divides the scores, which are cosines.
+    cosine : whether an item's score is the cosine of the hidden vector and the item's, so the
+        sum of its level logits relative to its length; if not, it is the plain sum.
+    temperature : divides the cosines.
     masks : the mixture of pretraining.
     pretraining, finetuning : how the two phases are trained. Fine-tuning is measured by NDCG@10
         on the validation targets after each epoch.
@@ -49,6 +51,7 @@ class QBert4RecSpec(Spec):
     heads: int = Field(default=2, ge=1)
     dropout: float = Field(default=0.2, ge=0, lt=1)
     max_history: int = Field(default=50, ge=1)
+    cosine: bool = True
     temperature: float = Field(default=0.07, gt=0)
     masks: MaskMix = MaskMix()
     pretraining: Optimisation = Optimisation(epochs=10, learning_rate=3e-3)
@@ -313,6 +316,7 @@ def _new_encoder(spec: QBert4RecSpec, tokenizer: Tokenizer) -> CodeEncoder:
         heads=spec.heads,
         dropout=spec.dropout,
         positions=spec.max_history + 1,
+        cosine=spec.cosine,
         temperature=spec.temperature,
     )
 

@@ -9,8 +9,8 @@ SIZES = (5, 4, 3)
 ITEMS = 30
 
 
-@pytest.fixture
-def encoder():
+@pytest.fixture(params=[True, False], ids=["cosine", "plain sums"])
+def encoder(request):
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
     codes = np.stack([rng.integers(0, size, ITEMS) for size in SIZES], axis=1)
@@ -22,6 +22,7 @@ def encoder():
         heads=2,
         dropout=0.3,
         positions=9,
+        cosine=request.param,
         temperature=0.2,
     )
     return made.eval()
@@ -38,9 +39,10 @@ def test_scores_are_sums_of_level_logits(encoder):
     tokens = encoder.tokens.numpy()
     for user in range(2):
         for item in range(ITEMS):
-            vector = sum(table[token] for token in tokens[item])
-            length = np.linalg.norm(vector)
-            score = sum(hidden[user] @ table[token] / (0.2 * length) for token in tokens[item])
+            score = sum(hidden[user] @ table[token] for token in tokens[item])
+            if encoder.cosine:
+                vector = sum(table[token] for token in tokens[item])
+                score /= 0.2 * np.linalg.norm(vector) * np.linalg.norm(hidden[user])
             assert scores[user, item] == pytest.approx(score, abs=1e-5)
 
 
