@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from recmodels import DynamicFusion, Optimisation, QBert4Rec
 from recmodels.baselines import Popularity, Uniform
@@ -25,6 +26,7 @@ from semantic_ids import RQKMeans, Tokenizer, TokenizerSpec
 
 def main() -> None:
     arguments = parse_arguments()
+    torch.set_num_threads(arguments.threads)
     started = time.perf_counter()
 
     print_heading("The catalogue")
@@ -71,6 +73,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="a catalogue folder; made up if left out")
     parser.add_argument("--out", type=Path, default=Path("runs/qbert4rec"), help="for the model")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--threads", type=int, default=1, help="of torch; networks this small gain little by more"
+    )
     parser.add_argument("--drop-short", action="store_true", help="drop users of < 3 items")
     parser.add_argument("--control", action="store_true", help="fit again with permuted codes")
     parser.add_argument("--quick", action="store_true", help="a small run that shows the way only")

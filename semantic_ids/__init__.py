@@ -1,6 +1,6 @@
 """Semantic IDs: items with features become short discrete codes."""
 
-from semantic_ids.errors import CollisionError, NoCodecError, UnknownItemError
+from semantic_ids.errors import CollisionError, NoCodecError, StaleFolderError, UnknownItemError
 from semantic_ids.features import Features
 from semantic_ids.fusers.base import FittedFuser, Fuser
 from semantic_ids.fusers.concat import Concat
@@ -13,9 +13,11 @@ from semantic_ids.resolvers.suffix import Suffix
 from semantic_ids.spec import Spec
 from semantic_ids.statistics import CodebookStatistics, LevelStatistics
 from semantic_ids.tokenizer import Tokenizer, TokenizerSpec
-from semantic_ids.vocabulary import Vocabulary
+from semantic_ids.trie import CodeTrie
+from semantic_ids.vocabulary import TokenBatch, Vocabulary
 
 __all__ = [
+    "CodeTrie",
     "CodebookStatistics",
     "CollisionError",
     "Concat",
@@ -31,7 +33,9 @@ __all__ = [
     "RQKMeans",
     "Resolver",
     "Spec",
+    "StaleFolderError",
     "Suffix",
+    "TokenBatch",
     "Tokenizer",
     "TokenizerSpec",
     "UnknownItemError",

@@ -43,3 +43,23 @@ class CollisionError(ValueError):
     ...     print(str(error).partition(";")[0])
     max_suffix=1: 2 items share one content code
     """
+
+
+class StaleFolderError(RuntimeError):
+    """A folder changed since its state was loaded; saving would undo somebody else's change.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from semantic_ids import Tokenizer
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Tokenizer.from_codes(["a", "b"], [[0], [1]]).save(folder)
+    ...     first, second = Tokenizer.load(folder), Tokenizer.load(folder)
+    ...     first.remove("a")
+    ...     first.save(folder)
+    ...     try:
+    ...         second.save(folder)
+    ...     except StaleFolderError:
+    ...         print("load again")
+    load again
+    """

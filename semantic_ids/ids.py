@@ -26,8 +26,8 @@ def id_array(ids: Any, *, name: str = "ids") -> np.ndarray:
     TypeError
         if it is no sequence of ids, such as one bare str.
     ValueError
-        if it is not one-dimensional, mixes str and int, holds anything else, or an int leaves
-        64 bits.
+        if it is not one-dimensional, mixes str and int, holds anything else, an int leaves 64
+        bits, or a str holds a NUL character.
 
     Examples
     --------
@@ -53,6 +53,9 @@ def id_array(ids: Any, *, name: str = "ids") -> np.ndarray:
             largest = max(values, key=abs)
             raise ValueError(f"{name}: int ids are 64 bits wide, got {largest}") from None
     if all(issubclass(kind, str) for kind in kinds):
+        # numpy compares strings up to the first NUL: "a\0b" would be found for "a\0c".
+        if any("\0" in value for value in values):
+            raise ValueError(f"{name}: an id holds a NUL character")
         try:
             return np.array(values, dtype=STRINGS)
         except UnicodeEncodeError as error:

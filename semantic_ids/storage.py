@@ -9,7 +9,8 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,6 +18,13 @@ from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from semantic_ids.errors import StaleFolderError
+
+try:
+    import fcntl
+except ImportError:
+    fcntl = None
 
 #: Number of the folder format; a folder with a higher one is refused.
 FORMAT = 1
@@ -36,11 +44,13 @@ class State:
     kind : what it is the state of, such as ``"tokenizer"``.
     metadata : values that JSON can hold.
     files : file name (lower-case letters, digits, underscores) to arrays by name.
+    seal : checksum of the manifest that it was read from; empty where it was not read.
     """
 
     kind: str
     metadata: Mapping[str, Any]
     files: Mapping[str, Mapping[str, np.ndarray]]
+    seal: str = ""
 
 
 class _Strict(BaseModel):
@@ -68,17 +78,40 @@ class _Manifest(_Strict):
     sha256: str
 
 
-def write_state(folder: str | os.PathLike[str], state: State) -> None:
+def write_state(
+    folder: str | os.PathLike[str], state: State, *, replaces: str | None = None
+) -> str:
     """Write a state into a folder, in place of the state that it holds, if any.
+
+    Parameters
+    ----------
+    folder : path of the folder; made if there is none.
+    state : what to write.
+    replaces : seal of the state that must still be there; None to replace whatever is there.
+
+    Returns
+    -------
+    seal : that of the state now in the folder.
 
     Raises
     ------
     FileExistsError
         if the folder holds other things than a state, or is a file.
+    BlockingIOError
+        if somebody else is writing into it at this moment.
+    StaleFolderError
+        if the folder does not hold the state that `replaces` names.
     """
     folder = Path(folder)
     _check_target(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    with _only_writer(folder):
+        if replaces is not None:
+            _check_still_there(folder, replaces)
+        return _commit(folder, state)
+
+
+def _commit(folder: Path, state: State) -> str:
     files = {name: _write_arrays(folder, name, arrays) for name, arrays in state.files.items()}
     content = {
         "format": FORMAT,
@@ -87,10 +120,12 @@ def write_state(folder: str | os.PathLike[str], state: State) -> None:
         "metadata": dict(state.metadata),
         "files": {name: file.model_dump(mode="json") for name, file in files.items()},
     }
-    text = json.dumps(content | {"sha256": _seal(content)}, indent=2, allow_nan=False) + "\n"
+    seal = _seal(content)
+    text = json.dumps(content | {"sha256": seal}, indent=2, allow_nan=False) + "\n"
     _replace(folder, _MANIFEST, text.encode())
     _sync(folder)
     _remove_unreferenced(folder, {file.name for file in files.values()})
+    return seal
 
 
 def read_state(folder: str | os.PathLike[str], kind: str) -> State:
@@ -114,7 +149,7 @@ def read_state(folder: str | os.PathLike[str], kind: str) -> State:
         manifest, raw = _read_manifest(folder, kind)
         try:
             files = {name: _read_arrays(folder, file) for name, file in manifest.files.items()}
-            return State(manifest.kind, manifest.metadata, files)
+            return State(manifest.kind, manifest.metadata, files, manifest.sha256)
         except FileNotFoundError as error:
             # A writer may have committed a newer state in between and removed the old files.
             changed = (folder / _MANIFEST).read_bytes() != raw
@@ -148,6 +183,35 @@ def stored_array(
             f"got {array.dtype} of shape {array.shape}"
         )
     return array
+
+
+@contextmanager
+def _only_writer(folder: Path) -> Iterator[None]:
+    """Hold the operating system's lock on a folder; it goes with the process, if not before."""
+    if fcntl is None:  # Windows cannot open a folder to lock it
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BlockingIOError(f"{folder}: somebody else is saving here; try again") from None
+        yield
+    finally:
+        os.close(handle)
+
+
+def _check_still_there(folder: Path, seal: str) -> None:
+    try:
+        found = json.loads((folder / _MANIFEST).read_bytes()).get("sha256")
+    except (OSError, ValueError, AttributeError):
+        found = None
+    if found != seal:
+        raise StaleFolderError(
+            f"{folder}: holds another state than the one that was loaded or saved last; load it "
+            "again, or save into another folder"
+        )
 
 
 def _check_target(folder: Path) -> None:

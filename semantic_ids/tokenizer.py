@@ -18,6 +18,7 @@ from semantic_ids.features import Features
 from semantic_ids.fusers.base import Fuser
 from semantic_ids.fusers.concat import Concat
 from semantic_ids.ids import check_unique, id_array, is_id, pack_ids, unpack_ids
+from semantic_ids.latent import Latent
 from semantic_ids.quantizers.base import Quantizer
 from semantic_ids.quantizers.rq_kmeans import RQKMeans
 from semantic_ids.resolvers.base import Resolver
@@ -26,7 +27,13 @@ from semantic_ids.resolvers.suffix import Suffix
 from semantic_ids.spec import Spec
 from semantic_ids.statistics import CodebookStatistics, codebook_statistics, relative_errors
 from semantic_ids.storage import State, read_state, stored_array, write_state
+from semantic_ids.trie import CodeTrie
 from semantic_ids.vocabulary import Vocabulary
+
+_NO_CODEC = (
+    "this tokenizer was made from codes and has no codec: it cannot turn features into codes or "
+    "codes into features; fit one with Tokenizer.fit(features)"
+)
 
 
 class TokenizerSpec(Spec):
@@ -104,6 +111,7 @@ class _Metadata(Spec):
     levels: int = Field(ge=1)
     ordered: bool
     relative_errors: list[float] | None
+    generation: int = Field(ge=0)
     widths: dict[str, Annotated[int, Field(ge=1)]]
 
     @model_validator(mode="after")
@@ -123,6 +131,8 @@ class Tokenizer:
     """A fitted tokenizer: turns items into semantic IDs and back.
 
     Made by `Tokenizer.fit`, `Tokenizer.load` or `Tokenizer.from_codes`.
+
+    `generation` counts the changes of the catalogue by `add` and `remove`.
 
     Content codes (N, L) are a function of the features alone; unique codes (N, P) identify one
     item of the catalogue, with P = L or, where the resolver adds a position, L + 1.
@@ -148,12 +158,16 @@ class Tokenizer:
         codec: Codec | None,
         ordered: bool,
         relative_errors: list[float] | None = None,
+        generation: int = 0,
     ) -> None:
+        self.generation = generation
         self.spec = spec
         self.ordered = ordered
         self._catalogue = catalogue
         self._codec = codec
         self._relative_errors = relative_errors
+        self._seals: dict[Path, str] = {}
+        self._trie: CodeTrie | None = None
 
     @classmethod
     def fit(
@@ -261,6 +275,103 @@ class Tokenizer:
             return self.codes[self._catalogue.rows(items)]
         return self._need_codec().encode(Features.of(items).without_ids())
 
+    def add(self, features: Any, *, ids: Any = None, update: bool = False) -> np.ndarray:
+        """Give new items unique codes; no code that was given out changes.
+
+        The whole batch is checked before anything changes, and the change is in memory only
+        until `save`.
+
+        Parameters
+        ----------
+        features : of n items, as in `fit`.
+        ids : n distinct ids, of the catalogue's kind; may be the features' own.
+        update : what to do with an id that is there already with another content code: refuse
+            the batch, or retire its code and give it a new one. An item that is there with the
+            same content code keeps its unique code either way, and one that was removed gets it
+            back.
+
+        Returns
+        -------
+        codes : (n, P) int32 unique codes, in input order.
+
+        Raises
+        ------
+        ValueError
+            if ids are missing, repeat or are of another kind, features do not fit those of the
+            fit, or content changed and `update` is not set.
+        CollisionError
+            if no code is free.
+        NoCodecError
+            if the tokenizer was made from codes.
+
+        Examples
+        --------
+        >>> features = np.random.default_rng(0).normal(size=(300, 8))
+        >>> tokenizer = Tokenizer.fit(features)
+        >>> new = tokenizer.add(features[:2], ids=[300, 301])
+        >>> tokenizer.lookup(new), len(tokenizer)
+        ([300, 301], 302)
+        """
+        codec = self._need_codec()
+        features = Features.of(features, ids)
+        names = self._check_new_ids(features.ids)
+        latent = codec.fuse(features)
+        content = codec.quantizer.encode(latent)
+        catalogue = self._catalogue
+        rows = catalogue.rows_or_none(names)
+        changed = rows >= 0
+        changed[changed] = (catalogue.content_codes[rows[changed]] != content[changed]).any(axis=1)
+        if changed.any() and not update:
+            first = names.tolist()[int(np.flatnonzero(changed)[0])]
+            raise ValueError(
+                f"ids: {changed.sum()} are in the catalogue with other content (first: {first!r}); "
+                "give update=True to move them to new codes"
+            )
+        catalogue = catalogue.retired(rows[changed])
+        absent = catalogue.rows_or_none(names) < 0
+        catalogue = catalogue.revived(names[absent], content[absent])
+        arriving = np.flatnonzero(catalogue.rows_or_none(names) < 0)
+        if len(arriving):
+            codes = self._resolve(latent.rows(arriving), content[arriving], names[arriving])
+            catalogue = catalogue.extended(names[arriving], codes, content[arriving])
+        self._change(catalogue)
+        return self.codes[catalogue.rows_or_none(names)]
+
+    def remove(self, ids: Any) -> None:
+        """Retire items: they are not found any more, and nobody else gets their codes.
+
+        Raises
+        ------
+        UnknownItemError
+            if an id is not in the catalogue; then nothing is removed.
+        """
+        self._change(self._catalogue.retired(self._catalogue.rows(ids)))
+
+    def _check_new_ids(self, ids: np.ndarray | None) -> np.ndarray:
+        if ids is None:
+            raise ValueError("ids: every new item needs one; give ids=[...]")
+        if ids.dtype.kind != self._catalogue.ids.dtype.kind:
+            kind = "int" if self._catalogue.ids.dtype.kind == "i" else "str"
+            raise ValueError(f"ids: this catalogue's ids are {kind}, got {ids.tolist()[0]!r}")
+        return ids
+
+    def _resolve(self, latent: Latent, content: np.ndarray, ids: np.ndarray) -> np.ndarray:
+        """Return unique codes of arriving items, none of which was ever given out."""
+        quantizer = self._need_codec().quantizer
+        return self._need_spec().resolver.resolve(
+            content,
+            ids,
+            quantizer.codebook_sizes,
+            candidates=lambda rows, m: quantizer.candidates(latent.rows(rows), m),
+            errors=quantizer.errors(latent, content)[:, -1],
+            taken=self._catalogue.taken,
+        )
+
+    def _change(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._trie = None
+        self.generation += 1
+
     def decode(self, codes: Any) -> dict[str, np.ndarray]:
         """Turn codes into the features they stand for.
 
@@ -359,6 +470,17 @@ class Tokenizer:
         """Token ids and strings of the unique codes."""
         return Vocabulary(self.code_sizes)
 
+    @property
+    def trie(self) -> CodeTrie:
+        """Prefix trie over the unique codes, a snapshot of this generation."""
+        if self._trie is None:
+            self._trie = CodeTrie.of(self.codes, self.code_sizes)
+        return self._trie
+
+    def items_under(self, prefix: Any) -> list[str | int]:
+        """Return the ids of the items whose unique code begins with `prefix`, in code order."""
+        return self.ids[self.trie.rows_under(prefix)].tolist()
+
     def __len__(self) -> int:
         return len(self._catalogue)
 
@@ -378,8 +500,15 @@ class Tokenizer:
         ------
         FileExistsError
             if the folder holds other files.
+        BlockingIOError
+            if another process is saving there.
+        StaleFolderError
+            if the tokenizer was loaded from this folder, or saved there, and the folder holds
+            another state by now.
         """
-        write_state(folder, self.to_state())
+        place = Path(folder).resolve()
+        seal = write_state(folder, self.to_state(), replaces=self._seals.get(place))
+        self._seals[place] = seal
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> "Tokenizer":
@@ -394,9 +523,11 @@ class Tokenizer:
         """
         state = read_state(folder, "tokenizer")
         try:
-            return cls.from_state(state)
+            tokenizer = cls.from_state(state)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{folder}: manifest.json and its files disagree: {error}") from error
+        tokenizer._seals[Path(folder).resolve()] = state.seal
+        return tokenizer
 
     def to_state(self) -> State:
         """Return all that the tokenizer is as plain metadata and arrays."""
@@ -406,13 +537,16 @@ class Tokenizer:
             "levels": self.content_codes.shape[1],
             "ordered": self.ordered,
             "relative_errors": self._relative_errors,
+            "generation": self.generation,
             "widths": {} if self._codec is None else self._codec.fuser.widths,
         }
+        ids, codes, content, retired = self._catalogue.to_rows()
         files = {
             "catalogue": {
-                "codes": self.codes,
-                "content_codes": self.content_codes,
-                **pack_ids(self.ids),
+                "codes": codes,
+                "content_codes": content,
+                "retired": retired,
+                **pack_ids(ids),
             }
         }
         if self._codec is not None:
@@ -432,7 +566,10 @@ class Tokenizer:
         arrays = state.files.get("catalogue", {})
         codes = stored_array(arrays, "codes", (None, len(metadata.code_sizes)), np.int32)
         content = stored_array(arrays, "content_codes", (None, metadata.levels), np.int32)
-        catalogue = Catalogue(unpack_ids(dict(arrays)), codes, content, metadata.code_sizes)
+        retired = stored_array(arrays, "retired", (None,), np.bool_)
+        catalogue = Catalogue(
+            unpack_ids(dict(arrays)), codes, content, metadata.code_sizes, retired
+        )
         codec = None
         if metadata.spec is not None:
             stored = state.files.get("codec", {})
@@ -445,15 +582,18 @@ class Tokenizer:
             codec=codec,
             ordered=metadata.ordered,
             relative_errors=metadata.relative_errors,
+            generation=metadata.generation,
         )
 
     def _need_codec(self) -> Codec:
         if self._codec is None:
-            raise NoCodecError(
-                "this tokenizer was made from codes and has no codec: it cannot turn features "
-                "into codes or codes into features; fit one with Tokenizer.fit(features)"
-            )
+            raise NoCodecError(_NO_CODEC)
         return self._codec
+
+    def _need_spec(self) -> TokenizerSpec:
+        if self.spec is None:
+            raise NoCodecError(_NO_CODEC)
+        return self.spec
 
 
 def _are_features(items: Any) -> bool:

@@ -7,7 +7,7 @@ in float64. So a row's code depends on the row alone, on no batch, order or thre
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from semantic_ids.codes import check_codes
 _UNIT32 = 2.0**-24  # unit roundoff of float32
 _TINY32 = 2.0**-126  # smallest normal float32, what an underflow loses at most
 _BLOCK_VALUES = 1 << 21  # scores in work at a time
+_CACHED_VALUES = 1 << 17  # scores of a beam in work at a time: they stay in the processor's cache
+_GROUP, _LANES = 8, 32  # how many values make one minimum, and how many minima stand together
 
 
 class ResidualCodebooks:
@@ -127,40 +129,65 @@ class ResidualCodebooks:
         m = min(m, math.prod(self.sizes))
         codes = np.empty((len(matrix), m, len(self.sizes)), dtype=np.int32)
         errors = np.empty((len(matrix), m))
-        rows = max(1, _BLOCK_VALUES // max(m * max(self.sizes), m * self.width))
+        entries = np.concatenate(self.codebooks).astype(np.float64)
         bits = (53 - math.ceil(math.log2(self.width + 1))) // 2 - 1
-        entries = _round_bits(np.concatenate(self.codebooks).astype(np.float64), bits, axis=None)
-        products = entries @ entries.T
-        for start in range(0, len(matrix), rows):
-            block = slice(start, start + rows)
-            x = matrix[block].astype(np.float64)
-            scores = np.diagonal(products) / 2 - _round_bits(x, bits, axis=1) @ entries.T
-            codes[block], errors[block] = self._sort(x, self._beam_block(scores, products, m))
+        rounded = _round_bits(entries, bits, axis=None)
+        half_norms, products = self._products(rounded)
+        rows = max(1, _CACHED_VALUES // (m * max(*self.sizes, self.width)))
+        for outer in _blocks(len(matrix), _BLOCK_VALUES // max(len(entries), self.width)):
+            x = matrix[outer].astype(np.float64)
+            scores = half_norms - _round_bits(x, bits, axis=1) @ rounded.T
+            for inner in _blocks(len(x), rows):
+                found = self._beam_block(scores[inner], products, m)
+                at = slice(outer.start + inner.start, outer.start + inner.stop)
+                codes[at], errors[at] = self._sort(x[inner], found, entries)
         return codes, errors
 
-    def _beam_block(self, scores: np.ndarray, products: np.ndarray, m: int) -> np.ndarray:
-        n = len(scores)
+    def _products(self, entries: np.ndarray) -> tuple[np.ndarray, list[list[np.ndarray]]]:
+        """Return half the squared norms of all entries, and for each level the products of
+        the entries of the levels before with its own, (K_before, K_level) each.
+        """
+        products = entries @ entries.T
+        ends = np.cumsum(self.sizes)
+        spans = [slice(end - size, end) for end, size in zip(ends, self.sizes, strict=True)]
+        before = [
+            [np.ascontiguousarray(products[earlier, span]) for earlier in spans[:level]]
+            for level, span in enumerate(spans)
+        ]
+        return np.diagonal(products) / 2, before
+
+    def _beam_block(
+        self, scores: np.ndarray, products: list[list[np.ndarray]], m: int
+    ) -> np.ndarray:
+        n, start = len(scores), 0
         codes = np.zeros((n, 1, 0), dtype=np.int32)
         so_far = np.zeros((n, 1))
-        starts = np.cumsum((0, *self.sizes))
         for level, size in enumerate(self.sizes):
-            here = slice(starts[level], starts[level + 1])
-            total = so_far[:, :, None] + scores[:, None, here]
-            for before in range(level):
-                total += products[starts[before] + codes[:, :, before], here]
-            picked = _smallest(total.reshape(n, -1), m)
+            total = so_far[:, :, None] + scores[:, None, start : start + size]
+            for before, table in enumerate(products[level]):
+                total += table.take(codes[:, :, before], axis=0)
+            total = total.reshape(n, -1)
+            picked = _smallest(total, m)
             parent, entry = np.divmod(picked, size)
-            so_far = np.take_along_axis(total.reshape(n, -1), picked, axis=1)
+            so_far = np.take_along_axis(total, picked, axis=1)
             codes = np.concatenate(
                 [np.take_along_axis(codes, parent[:, :, None], axis=1), entry[:, :, None]], axis=2
             )
+            start += size
         return codes
 
-    def _sort(self, x: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _sort(
+        self, x: np.ndarray, codes: np.ndarray, entries: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         n, m, levels = codes.shape
-        flat = codes.reshape(n * m, levels)
-        residual = self._residual(np.repeat(x, m, axis=0), flat)
-        errors = (residual**2).sum(axis=1).reshape(n, m)
+        residual = np.repeat(x, m, axis=0)
+        chosen = np.empty_like(residual)
+        starts = np.cumsum((0, *self.sizes[:-1]))
+        for index in (codes + starts).reshape(n * m, levels).T:
+            # Checked already; without "clip" numpy writes to a copy first.
+            entries.take(index, axis=0, out=chosen, mode="clip")
+            residual -= chosen
+        errors = np.square(residual, out=residual).sum(axis=1).reshape(n, m)
         order = np.lexsort((*np.moveaxis(codes, 2, 0)[::-1], errors), axis=1)
         return (
             np.take_along_axis(codes, order[:, :, None], axis=1),
@@ -191,23 +218,36 @@ def _round_bits(values: np.ndarray, bits: int, axis: int | None) -> np.ndarray:
 def _smallest(values: np.ndarray, m: int) -> np.ndarray:
     """Return the columns (n, min(m, W)) of each row's m smallest values, by (value, column)."""
     n, width = values.shape
-    if m < width:
-        columns = np.argpartition(values, m - 1, axis=1)[:, :m]
-        limit = np.take_along_axis(values, columns[:, m - 1 :], axis=1)
-        tied = np.flatnonzero((values <= limit).sum(axis=1) > m)
-        if len(tied):
-            columns[tied] = _lowest_columns(values[tied], limit[tied], m)
-        columns.sort(axis=1)
-    else:
-        columns = np.broadcast_to(np.arange(width), (n, width))
-    order = np.argsort(np.take_along_axis(values, columns, axis=1), axis=1, kind="stable")
+    if m >= width:
+        return np.argsort(values, axis=1, kind="stable")
+    limit = np.partition(_group_minima(values, m), m - 1, axis=1)[:, m - 1 : m]
+    row, column = np.divmod(np.flatnonzero(values <= limit), width)
+    counts = np.bincount(row, minlength=n)
+    place = np.arange(len(row)) - (np.cumsum(counts) - counts)[row]
+    few = np.full((n, counts.max()), np.inf)
+    few[row, place] = values[row, column]
+    columns = np.zeros(few.shape, dtype=np.int64)
+    columns[row, place] = column
+    order = np.argsort(few, axis=1, kind="stable")[:, :m]
     return np.take_along_axis(columns, order, axis=1)
 
 
-def _lowest_columns(values: np.ndarray, limit: np.ndarray, m: int) -> np.ndarray:
-    """Return the columns of the m values up to the limit; of those at the limit, the lowest."""
-    below = values < limit
-    at = values == limit
-    room = m - below.sum(axis=1, keepdims=True)
-    keep = below | (at & (at.cumsum(axis=1) <= room))
-    return np.nonzero(keep)[1].reshape(len(values), m)
+def _group_minima(values: np.ndarray, m: int) -> np.ndarray:
+    """Return minima of groups of the values (n, W), at least m a row, or the values themselves.
+
+    At least m values are no larger than the m-th smallest minimum, so it bounds the m-th
+    smallest value, and with many groups it is seldom much larger. A group is a few values that
+    stand _LANES apart, so that the minima are taken side by side.
+    """
+    n, width = values.shape
+    chunks = width // (_GROUP * _LANES)
+    if chunks * _LANES < 4 * m:
+        return values
+    grouped = values[:, : chunks * _GROUP * _LANES].reshape(n, chunks, _GROUP, _LANES)
+    return grouped.min(axis=2).reshape(n, -1)
+
+
+def _blocks(n: int, rows: int) -> Iterator[slice]:
+    """Split n rows into slices of at most `rows`, at least one each."""
+    rows = max(1, rows)
+    return (slice(start, min(start + rows, n)) for start in range(0, n, rows))

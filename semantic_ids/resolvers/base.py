@@ -16,9 +16,9 @@ Candidates = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 class Resolver(StageSpec, ABC):
     """A way to give every item a code of its own; stateless.
 
-    The contract: distinct codes; the result does not depend on the order of the items (ties go
-    by id, ascending); items whose content code is theirs alone keep it. A subclass declares its
-    `kind`, by which it is found.
+    The contract: distinct codes, none of them taken; the result does not depend on the order of
+    the items (ties go by id, ascending); items whose content code is theirs alone and free keep
+    it. A subclass declares its `kind`, by which it is found.
 
     Examples
     --------
@@ -29,6 +29,8 @@ class Resolver(StageSpec, ABC):
     group: ClassVar[str] = "semantic_ids.resolvers"
     #: Whether `resolve` needs vectors, by way of candidates and errors.
     needs_vectors: ClassVar[bool]
+    #: Whether `resolve` needs priority.
+    needs_priority: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -44,8 +46,10 @@ class Resolver(StageSpec, ABC):
         *,
         candidates: Candidates | None = None,
         errors: np.ndarray | None = None,
+        priority: np.ndarray | None = None,
+        taken: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Return unique codes (N, L + added) int32.
+        """Return unique codes (N, P) int32, P = L + added positions.
 
         Parameters
         ----------
@@ -55,11 +59,16 @@ class Resolver(StageSpec, ABC):
         candidates : best codes of given rows, on demand; required where `needs_vectors`.
         errors : (N,) float64, squared error of each content code; required where
             `needs_vectors`.
+        priority : (N,) counts, such as how often each item was bought; required where
+            `needs_priority`.
+        taken : (T, P) unique codes of earlier items, which nobody may get; None for none.
 
         Raises
         ------
         CollisionError
-            if there are more items than codes for them.
+            if no code, or no value of an added position, is left for an item.
+        TypeError
+            if something that it needs is missing.
         """
 
 
@@ -90,3 +99,15 @@ def id_ranks(ids: np.ndarray) -> np.ndarray:
     ranks = np.empty(len(ids), dtype=np.int64)
     ranks[np.argsort(ids, kind="stable")] = np.arange(len(ids))
     return ranks
+
+
+def spans(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Return the numbers start, ..., start + length - 1 of each pair, one run after another.
+
+    Examples
+    --------
+    >>> spans(np.array([10, 0]), np.array([2, 3])).tolist()
+    [10, 11, 0, 1, 2]
+    """
+    ends = np.cumsum(lengths)
+    return np.repeat(starts - ends + lengths, lengths) + np.arange(ends[-1] if len(ends) else 0)

@@ -1,7 +1,18 @@
-"""Real vectors for the tests of the tokenizer."""
+"""Real vectors for the tests of the tokenizer, and one thread for all but a few of them."""
 
+import faiss
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    # On small arrays threads mostly wait for each other, the longer the busier the machine is.
+    # Only libraries that are loaded already are limited, hence the import of faiss.
+    assert faiss.omp_get_max_threads() > 0
+    with threadpool_limits(1):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,80 @@
+"""Comparison: how the codes of two tokenizers differ on the items that both know."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from semantic_ids.codes import code_keys
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What changed between two tokenizers.
+
+    Attributes
+    ----------
+    items : number of items that both know.
+    only_first, only_second : number of items that one alone knows.
+    changed : share of the common items whose content code differs at each level; of the levels
+        that both have.
+    prefix_agreement : share of pairs of items with the same first codes in either tokenizer that
+        have them in both (Jaccard), for prefixes of 1, 2, ... levels. Codes may be named anew;
+        this says whether the same items still stand together. 1 where no pair stands together.
+    """
+
+    items: int
+    only_first: int
+    only_second: int
+    changed: tuple[float, ...]
+    prefix_agreement: tuple[float, ...]
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.items:,} items in both, {self.only_first:,} in the first alone, "
+            f"{self.only_second:,} in the second alone",
+            "level  changed codes  agreement of prefixes",
+        ]
+        for level, (changed, agreement) in enumerate(
+            zip(self.changed, self.prefix_agreement, strict=True)
+        ):
+            lines.append(f"{level:5d} {changed:14.1%} {agreement:22.3f}")
+        return "\n".join(lines)
+
+
+def compare_codes(
+    first: np.ndarray,
+    second: np.ndarray,
+    first_sizes: tuple[int, ...],
+    second_sizes: tuple[int, ...],
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the shares of changed codes and the agreement of prefixes, level by level.
+
+    Parameters
+    ----------
+    first, second : (n, L1) and (n, L2) int32 content codes of the same items, row by row.
+    first_sizes, second_sizes : their codebook sizes.
+
+    Examples
+    --------
+    >>> one, other = np.array([[0], [0], [1]]), np.array([[5], [5], [5]])
+    >>> compare_codes(one, other, (2,), (9,))
+    ((1.0,), (0.3333333333333333,))
+    """
+    changed, agreement = [], []
+    for level in range(min(first.shape[1], second.shape[1])):
+        changed.append(float((first[:, level] != second[:, level]).mean()) if len(first) else 0.0)
+        end = level + 1
+        one, other = (
+            np.unique(code_keys(codes[:, :end], sizes[:end]), return_inverse=True)[1]
+            for codes, sizes in ((first, first_sizes), (second, second_sizes))
+        )
+        both = one.astype(np.int64) * (other.max(initial=0) + 1) + other
+        together, either = _pairs(both), _pairs(one) + _pairs(other)
+        agreement.append(together / (either - together) if either else 1.0)
+    return tuple(changed), tuple(agreement)
+
+
+def _pairs(groups: np.ndarray) -> int:
+    """Count the pairs of rows in one group."""
+    counts = np.unique(groups, return_counts=True)[1]
+    return int((counts * (counts - 1) // 2).sum())

@@ -1,0 +1,80 @@
+"""Drift: how well a codec that was fitted on one catalogue fits other items."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from semantic_ids.codec import Codec
+from semantic_ids.codes import code_keys
+from semantic_ids.features import Features
+from semantic_ids.statistics import relative_errors
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How new items differ from those of the fit, as the codec sees them.
+
+    Attributes
+    ----------
+    items : number of new items.
+    relative_error : squared error after each level over the new items' own variance, (L,).
+    fitted_relative_error : the same of the fit; None if it was not measured.
+    distances : total variation distance at each level between the new items' codes and the
+        catalogue's, (L,): 0 for equal shares, 1 for no code in common.
+    unused : share of the codes at each level that the catalogue uses and the new items do not.
+    unseen : share of the new items whose content code no item of the catalogue has.
+    """
+
+    items: int
+    relative_error: tuple[float, ...]
+    fitted_relative_error: tuple[float, ...] | None
+    distances: tuple[float, ...]
+    unused: tuple[float, ...]
+    unseen: float
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.items:,} new items, {self.unseen:.1%} with a content code not seen before",
+            "level  rel. error  at the fit  distance  unused codes",
+        ]
+        fitted = self.fitted_relative_error or ()
+        for level, (error, distance, unused) in enumerate(
+            zip(self.relative_error, self.distances, self.unused, strict=True)
+        ):
+            before = f"{fitted[level]:.4f}" if fitted else ""
+            lines.append(f"{level:5d} {error:11.4f} {before:>11s} {distance:9.3f} {unused:13.1%}")
+        return "\n".join(lines)
+
+
+def measure_drift(
+    codec: Codec,
+    features: Features,
+    content_codes: np.ndarray,
+    fitted_relative_error: list[float] | None,
+) -> Drift:
+    """Encode new items and compare them with a catalogue's content codes (N, L)."""
+    latent = codec.fuse(features)
+    codes = codec.quantizer.encode(latent)
+    distances, unused = [], []
+    for level, size in enumerate(codec.sizes):
+        new, old = (
+            np.bincount(found[:, level], minlength=size) / len(found)
+            for found in (codes, content_codes)
+        )
+        distances.append(float(np.abs(new - old).sum() / 2))
+        unused.append(float(((old > 0) & (new == 0)).sum() / max(1, (old > 0).sum())))
+    known = _known(codes, content_codes, codec.sizes)
+    return Drift(
+        items=len(codes),
+        relative_error=tuple(relative_errors(codec.quantizer.errors(latent, codes), latent.matrix)),
+        fitted_relative_error=None
+        if fitted_relative_error is None
+        else tuple(fitted_relative_error),
+        distances=tuple(distances),
+        unused=tuple(unused),
+        unseen=float(1 - known.mean()),
+    )
+
+
+def _known(codes: np.ndarray, catalogue: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
+    return np.isin(code_keys(codes, sizes), code_keys(catalogue, sizes))

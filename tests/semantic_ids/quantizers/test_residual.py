@@ -1,0 +1,298 @@
+"""The fast searches against direct differences in float64 and against all codes."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from threadpoolctl import threadpool_limits
+
+from semantic_ids.quantizers import residual as module
+from semantic_ids.quantizers.residual import ResidualCodebooks
+
+SEEDS = st.integers(0, 2**32 - 1)
+SIZES = st.lists(st.integers(1, 20), min_size=1, max_size=4).map(tuple)
+
+
+def random_books(rng, sizes, width):
+    """Codebooks that get finer level by level, as fitted ones do."""
+    return [
+        (rng.normal(size=(size, width)) * 0.5**level).astype(np.float32)
+        for level, size in enumerate(sizes)
+    ]
+
+
+def all_codes(sizes):
+    return np.array(list(itertools.product(*map(range, sizes))))
+
+
+def direct_errors(books, x, codes):
+    """Squared distances (n, m) in float64 of rows to the sums of entries."""
+    sums = sum(book.astype(np.float64)[codes[..., level]] for level, book in enumerate(books))
+    return ((x.astype(np.float64)[:, None] - sums) ** 2).sum(axis=-1)
+
+
+# --- the greedy search
+
+
+@given(
+    seed=SEEDS,
+    n=st.integers(1, 40),
+    width=st.integers(1, 40),
+    sizes=SIZES,
+    exponent=st.integers(-24, 15),
+    offset=st.sampled_from([0, 1, 1000]),
+)
+def test_codes_are_nearest_level_by_level(brute_force, seed, n, width, sizes, exponent, offset):
+    rng = np.random.default_rng(seed)
+    scale = np.float32(10.0**exponent)
+    books = [book * scale for book in random_books(rng, sizes, width)]
+    books[0] += scale * np.float32(offset)
+    x = (offset + rng.normal(size=(n, width)).astype(np.float32)) * scale
+    codes = ResidualCodebooks(books).greedy_codes(x)
+    assert codes.dtype == np.int32
+    assert np.array_equal(codes, brute_force(books, x))
+
+
+@given(seed=SEEDS, n=st.integers(1, 40), width=st.integers(1, 4), sizes=SIZES)
+def test_of_equally_near_entries_the_first_is_chosen(brute_force, seed, n, width, sizes):
+    # On a small grid all arithmetic is exact, and ties and repeated entries are everywhere.
+    rng = np.random.default_rng(seed)
+    books = [rng.integers(-2, 3, size=(size, width)).astype(np.float32) for size in sizes]
+    x = rng.integers(-4, 5, size=(n, width)).astype(np.float32) / 2
+    assert np.array_equal(ResidualCodebooks(books).greedy_codes(x), brute_force(books, x))
+
+
+@given(seed=SEEDS, width=st.integers(1, 64), ulps=st.integers(1, 3))
+def test_entries_a_rounding_apart_are_told_apart(brute_force, seed, width, ulps):
+    rng = np.random.default_rng(seed)
+    books = []
+    for book in random_books(rng, (6, 6, 6), width):
+        near = book.copy()
+        for _ in range(ulps):
+            near = np.nextafter(near, rng.choice([-9, 9], size=near.shape).astype(np.float32))
+        books.append(np.concatenate([near, book, near[::-1]])[rng.permutation(18)])
+    x = rng.normal(size=(60, width)).astype(np.float32)
+    assert np.array_equal(ResidualCodebooks(books).greedy_codes(x), brute_force(books, x))
+
+
+def test_levels_of_very_different_length(brute_force):
+    rng = np.random.default_rng(0)
+    # Spread as far as float64 can tell a distance with an entry from one without.
+    books = [rng.normal(size=(16, 8)) * 10.0**e for e in (6, -1, 3, -2)]
+    books = [book.astype(np.float32) for book in books]
+    x = (rng.normal(size=(300, 8)) * 1e6).astype(np.float32)
+    assert np.array_equal(ResidualCodebooks(books).greedy_codes(x), brute_force(books, x))
+
+
+def test_a_repeated_entry_is_never_the_later_one():
+    book = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    codes = ResidualCodebooks([np.tile(book, (4, 1))]).greedy_codes(book)
+    assert codes[:, 0].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_a_codebook_of_one_vector_repeated():
+    codes = ResidualCodebooks([np.full((7, 3), 0.1, dtype=np.float32)]).greedy_codes(
+        np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+    )
+    assert (codes == 0).all()
+
+
+@given(seed=SEEDS, sizes=SIZES, n=st.integers(2, 60))
+def test_a_row_has_its_code_in_any_company(seed, sizes, n):
+    rng = np.random.default_rng(seed)
+    search = ResidualCodebooks(random_books(rng, sizes, 24))
+    x = rng.normal(size=(n, 24)).astype(np.float32)
+    x[n // 2 :] = x[: n - n // 2] + rng.choice([0, 1e-7], size=(n - n // 2, 1)).astype(np.float32)
+    codes = search.greedy_codes(x)
+    order = rng.permutation(n)
+    assert np.array_equal(search.greedy_codes(x[order]), codes[order])
+    assert np.array_equal(np.concatenate([search.greedy_codes(row[None]) for row in x]), codes)
+
+
+def test_the_size_of_the_work_blocks_does_not_matter(monkeypatch):
+    rng = np.random.default_rng(0)
+    search = ResidualCodebooks(random_books(rng, (16, 16), 12))
+    x = rng.normal(size=(200, 12)).astype(np.float32)
+    codes, (best, errors) = search.greedy_codes(x), search.beam_codes(x, 10)
+    monkeypatch.setattr(module, "_BLOCK_VALUES", 300)
+    assert np.array_equal(search.greedy_codes(x), codes)
+    assert np.array_equal(search.beam_codes(x, 10)[0], best)
+    assert np.array_equal(search.beam_codes(x, 10)[1], errors)
+
+
+def test_the_rows_are_left_as_they_were():
+    rng = np.random.default_rng(0)
+    search = ResidualCodebooks(random_books(rng, (8, 8), 4))
+    x = rng.normal(size=(30, 4)).astype(np.float32)
+    before = x.copy()
+    search.greedy_codes(x)
+    search.beam_codes(x, 5)
+    search.errors(x, search.greedy_codes(x))
+    assert np.array_equal(x, before)
+
+
+# --- decoding and errors
+
+
+@given(seed=SEEDS, sizes=SIZES, width=st.integers(1, 8), n=st.integers(1, 20))
+def test_decoding_sums_the_entries(seed, sizes, width, n):
+    rng = np.random.default_rng(seed)
+    books = random_books(rng, sizes, width)
+    codes = np.stack([rng.integers(size, size=n) for size in sizes], axis=1)
+    for levels in range(1, len(sizes) + 1):
+        decoded = ResidualCodebooks(books).decode(codes[:, :levels])
+        expected = sum(
+            book.astype(np.float64)[codes[:, i]] for i, book in enumerate(books[:levels])
+        )
+        assert decoded.dtype == np.float32
+        assert np.array_equal(decoded, expected.astype(np.float32))
+
+
+def test_codes_out_of_range_are_not_decoded():
+    search = ResidualCodebooks(random_books(np.random.default_rng(0), (4, 3), 2))
+    with pytest.raises(ValueError, match="row 1 has 3 at level 1, whose codes are 0 to 2"):
+        search.decode([[0, 0], [0, 3]])
+
+
+@given(seed=SEEDS, sizes=SIZES, width=st.integers(1, 30), n=st.integers(1, 20))
+def test_errors_are_squared_distances_after_each_level(seed, sizes, width, n):
+    rng = np.random.default_rng(seed)
+    books = random_books(rng, sizes, width)
+    x = rng.normal(size=(n, width)).astype(np.float32)
+    codes = np.stack([rng.integers(size, size=n) for size in sizes], axis=1)
+    errors = ResidualCodebooks(books).errors(x, codes)
+    for level in range(len(sizes)):
+        expected = direct_errors(books[: level + 1], x, codes[:, None, : level + 1])[:, 0]
+        assert np.allclose(errors[:, level], expected, rtol=1e-12, atol=1e-12)
+
+
+# --- the beam
+
+
+@given(
+    seed=SEEDS,
+    sizes=st.lists(st.integers(1, 6), min_size=1, max_size=3).map(tuple),
+    width=st.integers(1, 12),
+    n=st.integers(1, 10),
+    more=st.integers(0, 3),
+)
+def test_a_beam_as_wide_as_all_codes_sorts_them_all(seed, sizes, width, n, more):
+    rng = np.random.default_rng(seed)
+    books = random_books(rng, sizes, width)
+    x = rng.normal(size=(n, width)).astype(np.float32)
+    every = all_codes(sizes)
+    codes, errors = ResidualCodebooks(books).beam_codes(x, len(every) + more)
+    expected = direct_errors(books, x, np.broadcast_to(every, (n, *every.shape)))
+    order = np.argsort(expected, axis=1, kind="stable")
+    assert codes.dtype == np.int32
+    assert np.array_equal(codes, every[order])
+    assert np.allclose(errors, np.take_along_axis(expected, order, axis=1), rtol=1e-12, atol=1e-14)
+
+
+@given(seed=SEEDS, sizes=st.sampled_from([(3,), (4, 3), (2, 3, 4)]), width=st.integers(1, 3))
+def test_equal_errors_are_sorted_by_code(seed, sizes, width):
+    # A grid of few points: exact arithmetic, repeated entries, many codes with one error.
+    rng = np.random.default_rng(seed)
+    books = [rng.integers(-1, 2, size=(size, width)).astype(np.float32) for size in sizes]
+    x = rng.integers(-2, 3, size=(6, width)).astype(np.float32)
+    every = all_codes(sizes)
+    codes, errors = ResidualCodebooks(books).beam_codes(x, len(every))
+    expected = direct_errors(books, x, np.broadcast_to(every, (6, *every.shape)))
+    order = np.argsort(expected, axis=1, kind="stable")
+    assert np.array_equal(codes, every[order])
+    assert np.array_equal(errors, np.take_along_axis(expected, order, axis=1))
+
+
+@given(seed=SEEDS, sizes=SIZES, width=st.integers(1, 16), m=st.integers(1, 40))
+def test_candidates_are_distinct_sorted_and_carry_their_errors(seed, sizes, width, m):
+    rng = np.random.default_rng(seed)
+    books = random_books(rng, sizes, width)
+    x = rng.normal(size=(8, width)).astype(np.float32)
+    codes, errors = ResidualCodebooks(books).beam_codes(x, m)
+    assert codes.shape == (8, min(m, int(np.prod(sizes))), len(sizes))
+    assert all(len(np.unique(row, axis=0)) == len(row) for row in codes)
+    assert (np.diff(errors, axis=1) >= 0).all()
+    assert np.allclose(errors, direct_errors(books, x, codes), rtol=1e-12, atol=1e-14)
+
+
+def naive_beam(books, x, m):
+    """Extend the m best prefixes of each row by all entries, level by level."""
+    found = []
+    for row in x:
+        prefixes = np.zeros((1, 0), dtype=np.int64)
+        for level, book in enumerate(books):
+            entries = np.tile(np.arange(len(book)), len(prefixes))
+            longer = np.column_stack([np.repeat(prefixes, len(book), axis=0), entries])
+            errors = direct_errors(books[: level + 1], row[None], longer[None])[0]
+            prefixes = longer[np.argsort(errors, kind="stable")[:m]]
+        found.append(prefixes)
+    return np.array(found)
+
+
+@settings(max_examples=25)
+@given(
+    seed=SEEDS,
+    sizes=st.sampled_from([(100,), (64, 64), (300, 20), (20, 30, 20), (5, 200, 5)]),
+    m=st.sampled_from([1, 2, 7, 16, 33, 90]),
+)
+def test_a_beam_keeps_the_best_of_all_continuations(seed, sizes, m):
+    rng = np.random.default_rng(seed)
+    books = random_books(rng, sizes, 8)
+    x = rng.normal(size=(5, 8)).astype(np.float32)
+    codes = ResidualCodebooks(books).beam_codes(x, m)[0]
+    assert np.array_equal(codes, naive_beam(books, x, m))
+
+
+@given(seed=SEEDS, sizes=SIZES, width=st.integers(4, 24))
+def test_a_beam_of_one_is_the_greedy_search(seed, sizes, width):
+    rng = np.random.default_rng(seed)
+    search = ResidualCodebooks(random_books(rng, sizes, width))
+    x = rng.normal(size=(50, width)).astype(np.float32)
+    assert np.array_equal(search.beam_codes(x, 1)[0][:, 0], search.greedy_codes(x))
+
+
+@given(seed=SEEDS, sizes=SIZES, m=st.integers(1, 20), n=st.integers(2, 30))
+def test_a_row_has_its_candidates_in_any_company(seed, sizes, m, n):
+    rng = np.random.default_rng(seed)
+    search = ResidualCodebooks(random_books(rng, sizes, 24))
+    x = rng.normal(size=(n, 24)).astype(np.float32)
+    codes, errors = search.beam_codes(x, m)
+    order = rng.permutation(n)[: rng.integers(1, n + 1)]
+    some_codes, some_errors = search.beam_codes(x[order], m)
+    assert np.array_equal(some_codes, codes[order])
+    assert np.array_equal(some_errors, errors[order])
+
+
+@given(seed=SEEDS, width=st.integers(30, 300), m=st.integers(1, 12))
+def test_a_row_has_its_candidates_in_any_company_where_codes_tie(seed, width, m):
+    # With one codebook for all levels the codes (i, j) and (j, i) have one sum: which of them
+    # the beam keeps must not hang on how a matrix product of many or of few rows is added up.
+    rng = np.random.default_rng(seed)
+    search = ResidualCodebooks(random_books(rng, (9,), width) * 3)
+    x = rng.normal(size=(17, width)).astype(np.float32)
+    codes = search.beam_codes(x, m)[0]
+    assert np.array_equal(np.concatenate([search.beam_codes(row[None], m)[0] for row in x]), codes)
+
+
+def test_candidates_do_not_depend_on_threads():
+    rng = np.random.default_rng(0)
+    search = ResidualCodebooks(random_books(rng, (64, 64, 64), 200))
+    x = rng.normal(size=(300, 200)).astype(np.float32)
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            found.append(search.beam_codes(x, 16))
+    assert np.array_equal(found[0][0], found[1][0])
+    assert np.array_equal(found[0][1], found[1][1])
+
+
+def test_more_candidates_begin_as_good_as_fewer():
+    rng = np.random.default_rng(0)
+    search = ResidualCodebooks(random_books(rng, (16, 16, 16), 6))
+    x = rng.normal(size=(100, 6)).astype(np.float32)
+    greedy = search.errors(x, search.greedy_codes(x))[:, -1]
+    narrow, wide = (search.beam_codes(x, m)[1] for m in (8, 512))
+    assert narrow[:, 0].sum() <= greedy.sum()
+    assert wide[:, :8].sum() <= narrow.sum()

@@ -1,0 +1,136 @@
+"""The catalogue against two dictionaries."""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from semantic_ids import UnknownItemError
+from semantic_ids.catalogue import Catalogue
+from semantic_ids.ids import id_array
+
+
+def make(ids, codes, sizes, content=None):
+    codes = np.array(codes, dtype=np.int32)
+    content = codes if content is None else np.array(content, dtype=np.int32)
+    return Catalogue(id_array(ids), codes, content, sizes)
+
+
+@st.composite
+def catalogues(draw):
+    """Ids and codes as plain lists; code spaces with int64 keys and with byte keys."""
+    sizes = draw(st.sampled_from([(3, 3), (2, 4, 3), (2**20,) * 4]))
+    rows = st.tuples(*(st.integers(0, min(4, size) - 1) for size in sizes))
+    codes = draw(st.lists(rows, min_size=1, max_size=9, unique=True))
+    characters = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+    text = st.text(characters, max_size=3)
+    id_lists = [
+        st.lists(values, min_size=len(codes), max_size=len(codes), unique=True)
+        for values in (text, st.integers(-(2**63), 2**63 - 1))
+    ]
+    return draw(st.one_of(id_lists)), codes, sizes
+
+
+@settings(max_examples=50)
+@given(catalogues(), st.data())
+def test_rows_are_those_of_the_ids(case, data):
+    ids, codes, sizes = case
+    wanted = data.draw(st.lists(st.sampled_from(ids)))
+    catalogue = make(ids, codes, sizes)
+    rows = {name: row for row, name in enumerate(ids)}
+    assert catalogue.rows(wanted).tolist() == [rows[name] for name in wanted]
+
+
+@settings(max_examples=50)
+@given(catalogues(), st.data())
+def test_lookup_gives_the_id_or_none(case, data):
+    ids, codes, sizes = case
+    strangers = st.tuples(*(st.integers(0, size - 1) for size in sizes))
+    wanted = data.draw(st.lists(st.one_of(st.sampled_from(codes), strangers), min_size=1))
+    catalogue = make(ids, codes, sizes)
+    names = dict(zip(codes, ids, strict=True))
+    rows = {code: row for row, code in enumerate(codes)}
+    found = catalogue.lookup(wanted)
+    assert found == [names.get(code) for code in wanted]
+    assert {type(name) for name in found} <= {type(ids[0]), type(None)}
+    assert catalogue.find(wanted).tolist() == [rows.get(code, -1) for code in wanted]
+
+
+@settings(max_examples=50)
+@given(catalogues(), st.one_of(st.text(max_size=2), st.integers(-3, 3)))
+def test_contains_is_that_of_the_ids(case, stranger):
+    ids, codes, sizes = case
+    catalogue = make(ids, codes, sizes)
+    assert all(name in catalogue for name in ids)
+    assert (stranger in catalogue) == (stranger in ids)
+
+
+@pytest.mark.parametrize("thing", [None, 1.5, True, 2**70, [0], (0, 1), b"a", "a\0", np.nan])
+def test_what_is_no_id_is_not_in_it(thing):
+    assert thing not in make([0, 1], [[0], [1]], (2,))
+
+
+def test_ids_and_codes_cannot_be_written_to():
+    catalogue = make([0, 1], [[0], [1]], (2,))
+    for array in (catalogue.ids, catalogue.codes, catalogue.content_codes):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 1
+
+
+def test_one_bare_id_is_one_row():
+    catalogue = make(["ab", "a", "b"], [[0], [1], [2]], (3,))
+    assert catalogue.rows("ab").tolist() == [0]
+    assert make([7, 8], [[0], [1]], (2,)).rows(np.int32(8)).tolist() == [1]
+
+
+def test_no_ids_are_no_rows():
+    assert make(["a"], [[0]], (2,)).rows([]).tolist() == []
+    assert make(["a"], [[0]], (2,)).lookup([]) == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        (["a", "zz", "b", "y"], r"ids: 2 of 4 are not in the catalogue (first: 'zz')"),
+        ("zz", r"ids: 1 of 1 are not in the catalogue (first: 'zz')"),
+        ([3], r"ids: this catalogue's ids are str, got 3"),
+    ],
+)
+def test_unknown_ids_are_named(wanted, message):
+    with pytest.raises(UnknownItemError, match=f"^{re.escape(message)}$"):
+        make(["a", "b"], [[0], [1]], (2,)).rows(wanted)
+
+
+def test_an_unknown_number_is_named():
+    with pytest.raises(UnknownItemError, match=r"\(first: 5\)"):
+        make([1, 2], [[0], [1]], (2,)).rows(np.array([1, 5]))
+    with pytest.raises(UnknownItemError, match=r"ids are int, got 'a'"):
+        make([1, 2], [[0], [1]], (2,)).rows("a")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((["a", "a"], [[0], [1]], (2,)), "two items have one id"),
+        ((["a", "b"], [[1], [1]], (2,)), "two items have one code"),
+        ((["a"], [[0], [1]], (2,)), "1 ids, 2 codes, 2 content codes; expected equal numbers"),
+        ((["a", "b"], [[0], [2]], (2,)), "codes: row 1 has 2 at level 0"),
+        ((["a"], [[0, 1]], (2, 2), [[3]]), "content_codes: row 0 has 3 at level 0"),
+    ],
+)
+def test_a_catalogue_that_is_none_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        make(*arguments)
+
+
+def test_items_may_share_a_content_code():
+    catalogue = make(["a", "b"], [[0, 0], [0, 1]], (1, 2), content=[[0], [0]])
+    assert catalogue.content_codes.tolist() == [[0], [0]]
+    assert catalogue.lookup([[0, 1]]) == ["b"]
+
+
+def test_codes_of_the_wrong_length_are_not_looked_up():
+    with pytest.raises(ValueError, match=r"expected integers of shape \(n, 2\)"):
+        make(["a"], [[0, 1]], (2, 2)).lookup([[0]])

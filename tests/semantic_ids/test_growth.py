@@ -1,0 +1,213 @@
+"""The catalogue grows; what was given out stays."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from semantic_ids import (
+    NearestFree,
+    NoCodecError,
+    RQKMeans,
+    StaleFolderError,
+    Suffix,
+    Tokenizer,
+    UnknownItemError,
+)
+from semantic_ids.storage import State, write_state
+
+QUANTIZER = RQKMeans(levels=3, codebook_size=8)
+
+
+def vectors(count, seed=0):
+    return np.random.default_rng(seed).normal(size=(count, 6))
+
+
+def fitted(resolver=None):
+    return Tokenizer.fit(
+        vectors(200),
+        ids=[f"old {i}" for i in range(200)],
+        quantizer=QUANTIZER,
+        resolver=resolver or NearestFree(),
+        progress=False,
+    )
+
+
+@pytest.mark.parametrize("resolver", [NearestFree(), Suffix()])
+def test_new_items_get_codes_of_their_own_and_nothing_given_out_changes(resolver):
+    tokenizer = fitted(resolver)
+    before = tokenizer.codes.copy()
+    names = [f"new {i}" for i in range(60)]
+    # The first ten have the very content of items that are there.
+    features = np.concatenate([vectors(200)[:10], vectors(50, seed=1)])
+    codes = tokenizer.add(features, ids=names)
+    assert np.array_equal(tokenizer.codes[:200], before)
+    assert tokenizer.lookup(codes) == names
+    assert np.array_equal(tokenizer.encode(names), codes)
+    assert len(np.unique(tokenizer.codes, axis=0)) == len(tokenizer) == 260
+    assert tokenizer.lookup(before) == [f"old {i}" for i in range(200)]
+    assert np.array_equal(tokenizer.content_codes[200:], tokenizer.encode(features))
+
+
+@pytest.mark.parametrize("resolver", [NearestFree(), Suffix()])
+def test_the_order_of_arrival_in_a_batch_does_not_matter(resolver):
+    features, names = vectors(40, seed=2), [f"new {i}" for i in range(40)]
+    order = np.random.default_rng(0).permutation(40)
+    one, other = fitted(resolver), fitted(resolver)
+    codes = one.add(features, ids=names)
+    assert np.array_equal(other.add(features[order], ids=np.array(names)[order]), codes[order])
+
+
+def test_adding_again_changes_nothing():
+    tokenizer = fitted()
+    names = [f"new {i}" for i in range(5)]
+    codes = tokenizer.add(vectors(5, seed=1), ids=names)
+    assert np.array_equal(tokenizer.add(vectors(5, seed=1), ids=names), codes)
+    assert np.array_equal(
+        tokenizer.add(vectors(200)[:3], ids=["old 0", "old 1", "old 2"]), tokenizer.codes[:3]
+    )
+    assert len(tokenizer) == 205
+
+
+def test_other_content_is_refused_unless_it_is_an_update():
+    tokenizer = fitted()
+    before, generation = tokenizer.codes.copy(), tokenizer.generation
+    moved = -vectors(200)[:2]
+    with pytest.raises(ValueError, match=r"2 are in the catalogue with other content.*'old 0'"):
+        tokenizer.add(np.concatenate([moved, vectors(1, seed=3)]), ids=["old 0", "old 1", "new"])
+    assert np.array_equal(tokenizer.codes, before)
+    assert "new" not in tokenizer
+    assert tokenizer.generation == generation
+    codes = tokenizer.add(moved, ids=["old 0", "old 1"], update=True)
+    assert np.array_equal(tokenizer.encode(["old 0", "old 1"]), codes)
+    assert tokenizer.lookup(before[:2]) == [None, None]
+    assert tokenizer.lookup(before[2:]) == [f"old {i}" for i in range(2, 200)]
+    assert len(tokenizer) == 200
+
+
+def test_an_item_that_changes_back_gets_its_old_code_back():
+    tokenizer = fitted()
+    first = tokenizer.encode("old 0")
+    tokenizer.add(-vectors(200)[:1], ids=["old 0"], update=True)
+    assert not np.array_equal(tokenizer.encode("old 0"), first)
+    tokenizer.add(vectors(200)[:1], ids=["old 0"], update=True)
+    assert np.array_equal(tokenizer.encode("old 0"), first)
+
+
+def test_a_retired_code_is_given_to_nobody_else():
+    tokenizer = fitted()
+    code = tokenizer.encode("old 7")
+    tokenizer.remove("old 7")
+    assert "old 7" not in tokenizer
+    assert tokenizer.lookup(code) == [None]
+    assert len(tokenizer) == len(tokenizer.codes) == len(tokenizer.ids) == 199
+    with pytest.raises(UnknownItemError, match="'old 7'"):
+        tokenizer.encode("old 7")
+    twin = tokenizer.add(vectors(200)[7:8], ids=["twin"])
+    assert not np.array_equal(twin, code)
+    again = tokenizer.add(vectors(200)[7:8], ids=["old 7"])
+    assert np.array_equal(again, code)
+
+
+def test_removing_a_stranger_removes_nothing():
+    tokenizer = fitted()
+    with pytest.raises(UnknownItemError, match="'nobody'"):
+        tokenizer.remove(["old 1", "nobody"])
+    assert "old 1" in tokenizer
+    assert tokenizer.generation == 0
+
+
+def test_all_items_may_go_and_come_back():
+    tokenizer = fitted()
+    before = tokenizer.codes.copy()
+    tokenizer.remove(tokenizer.ids)
+    assert len(tokenizer) == 0
+    assert tokenizer.lookup(before[:2]) == [None, None]
+    codes = tokenizer.add(vectors(200), ids=[f"old {i}" for i in range(200)])
+    assert np.array_equal(codes, before)
+
+
+def test_a_grown_catalogue_is_saved_whole(tmp_path):
+    tokenizer = fitted()
+    tokenizer.add(vectors(20, seed=1), ids=[f"new {i}" for i in range(20)])
+    tokenizer.remove(["old 3", "new 4"])
+    tokenizer.save(tmp_path / "t")
+    loaded = Tokenizer.load(tmp_path / "t")
+    assert loaded.ids.tolist() == tokenizer.ids.tolist()
+    assert np.array_equal(loaded.codes, tokenizer.codes)
+    assert loaded.generation == tokenizer.generation == 2
+    # The retired rows came along: both give the same codes from here on.
+    names = [f"later {i}" for i in range(30)]
+    assert np.array_equal(
+        loaded.add(vectors(30, seed=4), ids=names), tokenizer.add(vectors(30, seed=4), ids=names)
+    )
+
+
+def test_the_trie_is_that_of_the_generation():
+    tokenizer = fitted()
+    trie = tokenizer.trie
+    assert tokenizer.trie is trie
+    code = tokenizer.encode("old 5")[0]
+    assert tokenizer.items_under(code) == ["old 5"]
+    assert set(tokenizer.items_under(code[:1])) == {
+        name
+        for name, other in zip(tokenizer.ids, tokenizer.codes, strict=True)
+        if other[0] == code[0]
+    }
+    tokenizer.remove("old 5")
+    assert tokenizer.items_under(code) == []
+
+
+def test_bad_batches_are_refused_whole():
+    tokenizer = fitted()
+    with pytest.raises(ValueError, match="every new item needs one"):
+        tokenizer.add(vectors(2))
+    with pytest.raises(ValueError, match="this catalogue's ids are str, got 1"):
+        tokenizer.add(vectors(2), ids=[1, 2])
+    with pytest.raises(ValueError, match="repeat an earlier id"):
+        tokenizer.add(vectors(2), ids=["a", "a"])
+    with pytest.raises(ValueError, match="expected 6 columns"):
+        tokenizer.add(np.ones((1, 5)), ids=["a"])
+    with pytest.raises(NoCodecError):
+        Tokenizer.from_codes(["a"], [[0]]).add(vectors(1), ids=["b"])
+    assert tokenizer.generation == 0
+
+
+def test_the_second_of_two_writers_is_told(tmp_path):
+    fitted().save(tmp_path)
+    first, second = Tokenizer.load(tmp_path), Tokenizer.load(tmp_path)
+    first.remove("old 1")
+    first.save(tmp_path)
+    first.remove("old 2")
+    first.save(tmp_path)
+    second.remove("old 3")
+    with pytest.raises(StaleFolderError, match="another state"):
+        second.save(tmp_path)
+    second.save(tmp_path / "elsewhere")
+    assert "old 1" not in Tokenizer.load(tmp_path)
+    assert "old 3" in Tokenizer.load(tmp_path)
+
+
+HOLD_THE_LOCK = """
+import sys, time
+from pathlib import Path
+from semantic_ids import storage
+
+with storage._only_writer(Path(sys.argv[1])):
+    print("locked", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_writer_at_work_keeps_others_out_until_it_ends(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD_THE_LOCK, tmp_path], stdout=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stdout.readline() == "locked\n"
+        with pytest.raises(BlockingIOError, match="somebody else is saving"):
+            write_state(tmp_path, State("toy", {}, {}))
+        process.kill()  # a crash leaves no lock behind
+        process.wait()
+        write_state(tmp_path, State("toy", {}, {}))

@@ -1,0 +1,154 @@
+"""Codebook statistics against loops, scipy and scikit-learn."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import entropy
+from sklearn.metrics import mutual_info_score
+
+from semantic_ids.statistics import codebook_statistics, relative_errors
+
+SIZES = st.sampled_from([(1,), (6,), (3, 3), (2, 5, 3), (9, 4, 9)])
+
+
+@st.composite
+def coded(draw):
+    sizes = draw(SIZES)
+    row = st.tuples(*(st.integers(0, min(4, size) - 1) for size in sizes))
+    return np.array(draw(st.lists(row, min_size=1, max_size=25)), dtype=np.int32), sizes
+
+
+@given(coded())
+def test_figures_of_a_level_are_those_of_its_counts(case):
+    codes, sizes = case
+    for level, figures in enumerate(codebook_statistics(codes, sizes).levels):
+        counts = Counter(codes[:, level].tolist())
+        shares = entropy(list(counts.values()))
+        assert figures.size == sizes[level]
+        assert figures.used == len(counts)
+        assert figures.dead == sizes[level] - len(counts)
+        assert figures.utilisation == pytest.approx(len(counts) / sizes[level])
+        assert figures.entropy == pytest.approx(shares, abs=1e-12)
+        assert figures.perplexity == pytest.approx(np.exp(shares))
+        assert figures.prefixes == len({tuple(code[: level + 1]) for code in codes.tolist()})
+        assert figures.relative_error is None
+
+
+@settings(max_examples=40)
+@given(coded())
+def test_conditional_entropy_is_what_the_prefix_leaves_open(case):
+    codes, sizes = case
+    prefix = np.zeros(len(codes), dtype=np.int64)
+    for level, figures in enumerate(codebook_statistics(codes, sizes).levels):
+        # H(c | prefix) = H(c) - I(c; prefix)
+        shared = mutual_info_score(codes[:, level], prefix)
+        expected = entropy(np.bincount(codes[:, level])) - shared
+        assert figures.conditional_entropy == pytest.approx(expected, abs=1e-9)
+        assert figures.conditional_entropy >= 0
+        prefix = np.unique(codes[:, : level + 1], axis=0, return_inverse=True)[1].ravel()
+
+
+@given(coded())
+def test_collisions_are_counted_by_content_code(case):
+    codes, sizes = case
+    buckets = Counter(map(tuple, codes.tolist()))
+    figures = codebook_statistics(codes, sizes)
+    assert figures.items == len(codes)
+    assert figures.collision_rate == pytest.approx(1 - len(buckets) / len(codes))
+    assert figures.items_in_collisions == sum(n for n in buckets.values() if n > 1)
+    assert figures.largest_bucket == max(buckets.values())
+
+
+@given(coded(), st.data())
+def test_moved_items_are_those_whose_code_begins_differently(case, data):
+    codes, sizes = case
+    unique = np.concatenate([codes, np.zeros((len(codes), 1), dtype=np.int32)], axis=1)
+    moved = data.draw(st.sets(st.integers(0, len(codes) - 1)))
+    unique[sorted(moved), 0] += 1
+    unique[:, -1] = 7
+    assert codebook_statistics(codes, sizes, unique_codes=unique).moved == len(moved)
+
+
+def test_all_codes_different():
+    codes = np.arange(12, dtype=np.int32)[:, None]
+    figures = codebook_statistics(codes, (12,))
+    assert figures.collision_rate == 0
+    assert figures.items_in_collisions == 0
+    assert figures.largest_bucket == 1
+    assert figures.levels[0].perplexity == pytest.approx(12)
+    assert figures.levels[0].utilisation == 1
+
+
+def test_all_codes_equal():
+    figures = codebook_statistics(np.ones((10, 2), dtype=np.int32), (4, 4))
+    assert figures.collision_rate == pytest.approx(0.9)
+    assert figures.items_in_collisions == 10
+    assert figures.largest_bucket == 10
+    for level in figures.levels:
+        assert (level.entropy, level.conditional_entropy, level.perplexity) == (0, 0, 1)
+        assert (level.used, level.dead) == (1, 3)
+
+
+def test_a_level_that_repeats_the_one_before_adds_no_entropy():
+    column = np.random.default_rng(0).integers(0, 8, size=200)
+    first, second = codebook_statistics(np.stack([column, column], axis=1), (8, 8)).levels
+    assert first.conditional_entropy == pytest.approx(first.entropy)
+    assert second.entropy == pytest.approx(first.entropy)
+    assert second.conditional_entropy == pytest.approx(0, abs=1e-12)
+
+
+def test_errors_are_shown_with_their_levels():
+    codes = np.zeros((3, 2), dtype=np.int32)
+    figures = codebook_statistics(codes, (2, 2), relative_errors=[0.5, 0.25])
+    assert [level.relative_error for level in figures.levels] == [0.5, 0.25]
+    assert figures.relative_error == 0.25
+    assert "relative error 0.2500" in str(figures)
+    assert "not measured" in str(codebook_statistics(codes, (2, 2)))
+
+
+def test_plain_figures_hold_the_derived_ones_too():
+    figures = codebook_statistics(np.array([[0], [1], [1]]), (4,))
+    plain = figures.to_dict()
+    assert plain["items"] == 3
+    assert plain["levels"][0]["dead"] == 2
+    assert plain["levels"][0]["utilisation"] == 0.5
+    assert plain["levels"][0]["perplexity"] == pytest.approx(figures.levels[0].perplexity)
+
+
+def test_the_table_has_a_line_a_level():
+    lines = str(codebook_statistics(np.zeros((5, 3), dtype=np.int32), (2, 2, 2))).splitlines()
+    assert lines[0].startswith("5 items, 3 levels")
+    assert [line.split()[0] for line in lines[-3:]] == ["0", "1", "2"]
+
+
+# --- relative errors
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1), n=st.integers(2, 30), offset=st.sampled_from([0.0, 1.0, 100.0])
+)
+def test_relative_error_is_squared_error_over_variance(seed, n, offset):
+    rng = np.random.default_rng(seed)
+    x = (offset + rng.normal(size=(n, 4))).astype(np.float32)
+    decoded = [x + rng.normal(size=x.shape) * scale for scale in (1.0, 0.1)]
+    errors = np.stack([((x - part) ** 2).sum(axis=1) for part in decoded], axis=1)
+    mean = [sum(map(float, x[:, j])) / n for j in range(4)]
+    variance = sum((float(x[i, j]) - mean[j]) ** 2 for i in range(n) for j in range(4))
+    expected = [float(((x - part) ** 2).sum()) / variance for part in decoded]
+    assert relative_errors(errors, x) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, -1e6])
+def test_rows_that_are_all_the_same_have_no_relative_error(value):
+    x = np.full((20, 3), value, dtype=np.float32)
+    assert relative_errors(np.full((20, 2), 1e-16), x) == [0.0, 0.0]
+    x[::2] = np.nextafter(x[::2], np.float32(np.inf))  # the same to rounding
+    assert value == 0 or relative_errors(np.full((20, 2), 1e-16), x) == [0.0, 0.0]
+
+
+def test_nothing_lost_is_no_error():
+    x = np.random.default_rng(0).normal(size=(9, 2)).astype(np.float32)
+    assert relative_errors(np.zeros((9, 3)), x) == [0.0, 0.0, 0.0]
