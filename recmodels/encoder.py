@@ -139,9 +139,21 @@ class EncoderScorer:
         return len(self.encoder.tokens)
 
     def scores(self, histories: Histories) -> np.ndarray:
-        """Score the whole catalogue for each of n histories of rows, (n, N) float32."""
-        longest = int(min(histories.lengths.max(initial=0), self.max_history))
-        width = bucket_width(longest + 1, self.max_history + 1)
+        """Score the whole catalogue for each of n histories of rows, (n, N) float32.
+
+        Histories of similar length are read together, so that short ones are not padded to the
+        longest; how wide a history is padded depends on itself alone.
+        """
+        most = self.max_history + 1
+        width_of = np.array([bucket_width(length + 1, most) for length in range(most)])
+        widths = width_of[np.minimum(histories.lengths, self.max_history)]
+        scores = np.empty((len(histories), self.size), dtype=np.float32)
+        for width in np.unique(widths):
+            rows = np.flatnonzero(widths == width)
+            scores[rows] = self._scores(histories.take(rows), int(width))
+        return scores
+
+    def _scores(self, histories: Histories, width: int) -> np.ndarray:
         items = np.full((len(histories), width), -1, dtype=np.int64)
         items[:, :-1] = histories.padded(width - 1)
         masked = np.zeros(items.shape, dtype=bool)

@@ -13,6 +13,8 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 from semantic_ids.catalogue import Catalogue
 from semantic_ids.codec import Codec, fuse
 from semantic_ids.codes import check_codes
+from semantic_ids.comparison import Comparison, compare_codes
+from semantic_ids.drift import Drift, measure_drift
 from semantic_ids.errors import CollisionError, NoCodecError
 from semantic_ids.features import Features
 from semantic_ids.fusers.base import Fuser
@@ -427,6 +429,51 @@ class Tokenizer:
             self._catalogue.sizes[: content.shape[1]],
             unique_codes=self.codes,
             relative_errors=errors,
+        )
+
+    def drift(self, features: Any) -> Drift:
+        """Say how well the codec fits items that it was not fitted on; refit where it does not.
+
+        Parameters
+        ----------
+        features : of new items, as in `encode`; they are not added.
+
+        Raises
+        ------
+        NoCodecError
+            if the tokenizer was made from codes.
+        """
+        return measure_drift(
+            self._need_codec(),
+            Features.of(features).without_ids(),
+            self._catalogue.content_codes,
+            self._relative_errors,
+        )
+
+    def compare(self, other: "Tokenizer") -> Comparison:
+        """Say how another tokenizer's content codes differ, over the items that both know.
+
+        Raises
+        ------
+        ValueError
+            if the ids of one are str and those of the other int.
+        """
+        if self.ids.dtype.kind != other.ids.dtype.kind:
+            raise ValueError("other: its ids are of another kind, str against int")
+        theirs = other._catalogue.rows_or_none(self.ids)
+        common = np.flatnonzero(theirs >= 0)
+        changed, agreement = compare_codes(
+            self.content_codes[common],
+            other.content_codes[theirs[common]],
+            self.code_sizes[: self.content_codes.shape[1]],
+            other.code_sizes[: other.content_codes.shape[1]],
+        )
+        return Comparison(
+            items=len(common),
+            only_first=len(self) - len(common),
+            only_second=len(other) - len(common),
+            changed=changed,
+            prefix_agreement=agreement,
         )
 
     def _measure(self, features: Features) -> list[float]:

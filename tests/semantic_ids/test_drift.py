@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+
+from semantic_ids import NoCodecError, RQKMeans, Tokenizer
+
+
+def vectors(count, seed=0, shift=0.0):
+    return np.random.default_rng(seed).normal(size=(count, 6)) + shift
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return Tokenizer.fit(
+        vectors(400), quantizer=RQKMeans(levels=2, codebook_size=32), progress=False
+    )
+
+
+def test_the_catalogue_itself_has_not_drifted(tokenizer):
+    drift = tokenizer.drift(vectors(400))
+    assert drift.distances == (0, 0)
+    assert drift.unused == (0, 0)
+    assert drift.unseen == 0
+    np.testing.assert_allclose(drift.relative_error, drift.fitted_relative_error, rtol=1e-6)
+
+
+def test_shifted_items_have(tokenizer):
+    same, moved = tokenizer.drift(vectors(400, seed=1)), tokenizer.drift(vectors(400, 1, shift=3))
+    assert moved.distances[0] > 2 * same.distances[0]
+    assert moved.relative_error[1] > 2 * same.relative_error[1]
+    assert moved.unused[0] > 0.5
+    assert "new items" in str(moved)
+
+
+def test_figures_equal_a_naive_count(tokenizer):
+    features = vectors(90, seed=2)
+    drift = tokenizer.drift(features)
+    codes = tokenizer.encode(features)
+    for level in range(2):
+        new = [(codes[:, level] == k).mean() for k in range(32)]
+        old = [(tokenizer.content_codes[:, level] == k).mean() for k in range(32)]
+        assert drift.distances[level] == pytest.approx(
+            sum(abs(n - o) for n, o in zip(new, old, strict=True)) / 2
+        )
+        used = [k for k in range(32) if old[k]]
+        assert drift.unused[level] == pytest.approx(np.mean([new[k] == 0 for k in used]))
+    known = {tuple(code) for code in tokenizer.content_codes.tolist()}
+    strangers = [tuple(code) not in known for code in codes.tolist()]
+    assert drift.unseen == pytest.approx(np.mean(strangers))
+    assert drift.items == 90
+    assert len(tokenizer) == 400
+
+
+def test_drift_needs_a_codec():
+    with pytest.raises(NoCodecError):
+        Tokenizer.from_codes(["a"], [[0]]).drift(vectors(3))
