@@ -12,7 +12,8 @@ from semantic_ids.resolvers.nearest_free import NearestFree
 from semantic_ids.resolvers.suffix import Suffix
 from semantic_ids.spec import Spec
 from semantic_ids.statistics import CodebookStatistics, LevelStatistics
-from semantic_ids.tokenizer import Tokenizer, TokenizerSpec
+from semantic_ids.tokenizer import Tokenizer
+from semantic_ids.tokenizer_spec import TokenizerSpec
 from semantic_ids.trie import CodeTrie
 from semantic_ids.vocabulary import TokenBatch, Vocabulary
 

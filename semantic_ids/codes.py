@@ -1,7 +1,9 @@
 """Codes as arrays: checking them, and turning each into one sortable key."""
 
 import math
+import operator
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -74,3 +76,43 @@ def bucket_sizes(keys: np.ndarray) -> np.ndarray:
     """Return, for each key, how many of the keys equal it, (n,) int64."""
     _, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
     return counts[inverse]
+
+
+def side_by_side(codes: Any) -> np.ndarray:
+    """Return codes (N, L) of any integer type, or several such arrays put side by side.
+
+    Raises
+    ------
+    ValueError
+        if they are not integers of two dimensions.
+
+    Examples
+    --------
+    >>> side_by_side([[[1], [2]], [[3], [4]]]).tolist()
+    [[1, 3], [2, 4]]
+    """
+    several = isinstance(codes, list | tuple) and all(np.ndim(part) == 2 for part in codes)
+    array = np.concatenate([np.asarray(part) for part in codes], axis=1) if several else codes
+    array = np.asarray(array)
+    if array.ndim != 2 or array.dtype.kind not in "iu" or 0 in array.shape:
+        raise ValueError(
+            f"codes: expected integers of shape (N, L), got {array.dtype} of shape {array.shape}"
+        )
+    return array
+
+
+def code_sizes(codes: np.ndarray, sizes: Sequence[int] | None) -> tuple[int, ...]:
+    """Return the codebook sizes as plain ints; the largest code + 1 where none are given.
+
+    Examples
+    --------
+    >>> code_sizes(np.array([[255, 3]], dtype=np.uint8), None)
+    (256, 4)
+    """
+    # Plain ints: the largest uint8 + 1 is 0, and products of numpy's integers wrap around.
+    if sizes is None:
+        sizes = [largest + 1 for largest in codes.max(axis=0).tolist()]
+    plain = tuple(operator.index(size) for size in sizes)
+    if max(plain, default=0) > 2**31:
+        raise ValueError(f"codes: codes are 0 to {2**31 - 1}, got {max(plain) - 1}")
+    return plain

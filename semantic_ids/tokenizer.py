@@ -1,34 +1,28 @@
 """Tokenizer: items with features become semantic IDs."""
 
-import math
-import operator
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
 from semantic_ids.catalogue import Catalogue
-from semantic_ids.codec import Codec, fuse
-from semantic_ids.codes import check_codes
+from semantic_ids.codec import Codec
+from semantic_ids.codes import check_codes, code_sizes, side_by_side
 from semantic_ids.comparison import Comparison, compare_codes
 from semantic_ids.drift import Drift, measure_drift
 from semantic_ids.errors import CollisionError, NoCodecError
 from semantic_ids.features import Features
-from semantic_ids.fusers.base import Fuser
-from semantic_ids.fusers.concat import Concat
-from semantic_ids.ids import check_unique, id_array, is_id, pack_ids, unpack_ids
+from semantic_ids.fitted import Fitted, fit_stages, from_state, to_state
+from semantic_ids.ids import check_unique, id_array, is_id
 from semantic_ids.latent import Latent
-from semantic_ids.quantizers.base import Quantizer
-from semantic_ids.quantizers.rq_kmeans import RQKMeans
 from semantic_ids.resolvers.base import Resolver
-from semantic_ids.resolvers.nearest_free import NearestFree
 from semantic_ids.resolvers.suffix import Suffix
-from semantic_ids.spec import Spec
 from semantic_ids.statistics import CodebookStatistics, codebook_statistics, relative_errors
-from semantic_ids.storage import State, read_state, stored_array, write_state
+from semantic_ids.storage import State, read_state, write_state
+from semantic_ids.tokenizer_spec import TokenizerSpec
 from semantic_ids.trie import CodeTrie
 from semantic_ids.vocabulary import Vocabulary
 
@@ -38,109 +32,17 @@ _NO_CODEC = (
 )
 
 
-class TokenizerSpec(Spec):
-    """A whole tokenizer as a value: one choice a stage.
-
-    Parameters
-    ----------
-    fuser : how modalities become one vector.
-    quantizer : how vectors become content codes.
-    resolver : how content codes become unique.
-
-    Examples
-    --------
-    >>> spec = TokenizerSpec(quantizer=RQKMeans(levels=3))
-    >>> TokenizerSpec.model_validate_json(spec.model_dump_json()) == spec
-    True
-    """
-
-    fuser: Annotated[SerializeAsAny[Fuser], BeforeValidator(Fuser.parse)] = Concat()
-    quantizer: Annotated[SerializeAsAny[Quantizer], BeforeValidator(Quantizer.parse)] = RQKMeans()
-    resolver: Annotated[SerializeAsAny[Resolver], BeforeValidator(Resolver.parse)] = NearestFree()
-
-    @property
-    def code_length(self) -> int:
-        """Positions of a unique code."""
-        return len(self.quantizer.codebook_sizes) + len(self.resolver.added_sizes)
-
-    def fit(self, features: Any, *, ids: Any = None, progress: bool | None = None) -> "Tokenizer":
-        """Fit every stage on a catalogue; see `Tokenizer.fit`."""
-        features = Features.of(features, ids)
-        if features.ids is None:
-            features = Features.of(features, np.arange(len(features)))
-        self._check_size(len(features))
-        fuser = self.fuser.fit(features, progress=progress)
-        latent = fuse(fuser, features)
-        quantizer = self.quantizer.fit(latent, progress=progress)
-        content = quantizer.encode(latent)
-        errors = quantizer.errors(latent, content)
-        codes = self.resolver.resolve(
-            content,
-            features.ids,
-            quantizer.codebook_sizes,
-            candidates=lambda rows, m: quantizer.candidates(latent.rows(rows), m),
-            errors=errors[:, -1],
-        )
-        sizes = quantizer.codebook_sizes + self.resolver.added_sizes
-        return Tokenizer(
-            self,
-            Catalogue(features.ids, codes, content, sizes),
-            codec=Codec(fuser, quantizer),
-            ordered=quantizer.ordered,
-            relative_errors=relative_errors(errors, latent.matrix),
-        )
-
-    def _check_size(self, n: int) -> None:
-        sizes = self.quantizer.codebook_sizes
-        if n < max(sizes):
-            raise ValueError(
-                f"codebook_size={max(sizes)} needs at least {max(sizes)} items, got {n}; "
-                f"choose codebook_size <= {n}"
-            )
-        total = math.prod(sizes + self.resolver.added_sizes)
-        if n > total:
-            raise CollisionError(
-                f"{n:,} items, but only {total:,} codes (codebook sizes {list(sizes)}); "
-                "choose more levels or larger codebooks"
-            )
-
-
-class _Metadata(Spec):
-    """What the manifest says of a tokenizer beside its arrays."""
-
-    spec: TokenizerSpec | None
-    code_sizes: tuple[Annotated[int, Field(ge=1, le=2**31)], ...]
-    levels: int = Field(ge=1)
-    ordered: bool
-    relative_errors: list[float] | None
-    generation: int = Field(ge=0)
-    widths: dict[str, Annotated[int, Field(ge=1)]]
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "_Metadata":
-        errors, spec = self.relative_errors, self.spec
-        if errors is not None and len(errors) != self.levels:
-            raise ValueError(f"{len(errors)} relative errors of {self.levels} levels")
-        if spec is None:
-            return self
-        levels = spec.quantizer.codebook_sizes
-        if (self.code_sizes, self.levels) != (levels + spec.resolver.added_sizes, len(levels)):
-            raise ValueError(f"code_sizes {list(self.code_sizes)} are not those of the spec")
-        return self
-
-
 class Tokenizer:
     """A fitted tokenizer: turns items into semantic IDs and back.
 
     Made by `Tokenizer.fit`, `Tokenizer.load` or `Tokenizer.from_codes`.
-
-    `generation` counts the changes of the catalogue by `add` and `remove`.
 
     Content codes (N, L) are a function of the features alone; unique codes (N, P) identify one
     item of the catalogue, with P = L or, where the resolver adds a position, L + 1.
 
     Examples
     --------
+    >>> from semantic_ids import RQKMeans
     >>> features = np.random.default_rng(0).normal(size=(500, 16))
     >>> tokenizer = Tokenizer.fit(features, quantizer=RQKMeans(levels=3, codebook_size=32))
     >>> tokenizer
@@ -152,22 +54,8 @@ class Tokenizer:
     (2, 16)
     """
 
-    def __init__(
-        self,
-        spec: TokenizerSpec | None,
-        catalogue: Catalogue,
-        *,
-        codec: Codec | None,
-        ordered: bool,
-        relative_errors: list[float] | None = None,
-        generation: int = 0,
-    ) -> None:
-        self.generation = generation
-        self.spec = spec
-        self.ordered = ordered
-        self._catalogue = catalogue
-        self._codec = codec
-        self._relative_errors = relative_errors
+    def __init__(self, fitted: Fitted) -> None:
+        self._fitted = fitted
         self._seals: dict[Path, str] = {}
         self._trie: CodeTrie | None = None
 
@@ -192,7 +80,17 @@ class Tokenizer:
         CollisionError
             if there are more items than codes.
         """
-        return TokenizerSpec(**fields).fit(features, ids=ids, progress=progress)
+        return cls.of(TokenizerSpec(**fields), features, ids=ids, progress=progress)
+
+    @classmethod
+    def of(
+        cls, spec: TokenizerSpec, features: Any, *, ids: Any = None, progress: bool | None = None
+    ) -> "Tokenizer":
+        """Fit a tokenizer from a whole spec; see `fit`."""
+        features = Features.of(features, ids)
+        if features.ids is None:
+            features = Features.of(features, np.arange(len(features)))
+        return cls(fit_stages(spec, features, progress=progress))
 
     @classmethod
     def from_codes(
@@ -228,8 +126,8 @@ class Tokenizer:
         >>> tokenizer.vocabulary.to_strings(tokenizer.encode("b"))
         ['<a_2><b_0>']
         """
-        content = _side_by_side(codes)
-        sizes = _code_sizes(content, codebook_sizes)
+        content = side_by_side(codes)
+        sizes = code_sizes(content, codebook_sizes)
         content = check_codes(content, sizes)
         names = id_array(np.arange(len(content)) if ids is None else ids)
         if len(names) != len(content):
@@ -247,9 +145,8 @@ class Tokenizer:
             raise ValueError(f"resolver: {type(resolver).__name__} needs vectors; use Suffix()")
         else:
             unique, added = resolver.resolve(content, names, sizes), resolver.added_sizes
-        return cls(
-            None, Catalogue(names, unique, content, sizes + added), codec=None, ordered=ordered
-        )
+        catalogue = Catalogue(names, unique, content, sizes + added)
+        return cls(Fitted(None, None, catalogue, ordered=ordered))
 
     def encode(self, items: Any) -> np.ndarray:
         """Turn items into codes.
@@ -370,9 +267,9 @@ class Tokenizer:
         )
 
     def _change(self, catalogue: Catalogue) -> None:
-        self._catalogue = catalogue
+        generation = self.generation + 1
+        self._fitted = replace(self._fitted, catalogue=catalogue, generation=generation)
         self._trie = None
-        self.generation += 1
 
     def decode(self, codes: Any) -> dict[str, np.ndarray]:
         """Turn codes into the features they stand for.
@@ -417,10 +314,10 @@ class Tokenizer:
 
         Parameters
         ----------
-        features : the catalogue's features, row by row, to measure the error on; the figures
-            kept from the fit if left out.
+        features : the catalogue's features, by their ids or, without, row by row, to measure the
+            error on; the figures kept from the fit if left out.
         """
-        errors = self._relative_errors
+        errors = self._fitted.relative_errors
         if features is not None:
             errors = self._measure(Features.of(features))
         content = self._catalogue.content_codes
@@ -447,7 +344,7 @@ class Tokenizer:
             self._need_codec(),
             Features.of(features).without_ids(),
             self._catalogue.content_codes,
-            self._relative_errors,
+            self._fitted.relative_errors,
         )
 
     def compare(self, other: "Tokenizer") -> Comparison:
@@ -482,10 +379,24 @@ class Tokenizer:
             raise ValueError(f"features: {len(features)} rows, the catalogue has {len(self)} items")
         if features.ids is None:
             features = Features.of(features, self.ids)
+        content = self.content_codes[self._catalogue.rows(features.ids)]
         latent = codec.fuse(features)
-        return relative_errors(
-            codec.quantizer.errors(latent, self._catalogue.content_codes), latent.matrix
-        )
+        return relative_errors(codec.quantizer.errors(latent, content), latent.matrix)
+
+    @property
+    def spec(self) -> TokenizerSpec | None:
+        """What it was fitted from; None if it was made from codes."""
+        return self._fitted.spec
+
+    @property
+    def ordered(self) -> bool:
+        """Whether each level refines the levels before it (residual codes do)."""
+        return self._fitted.ordered
+
+    @property
+    def generation(self) -> int:
+        """How often `add` and `remove` changed the catalogue."""
+        return self._fitted.generation
 
     @property
     def ids(self) -> np.ndarray:
@@ -578,27 +489,7 @@ class Tokenizer:
 
     def to_state(self) -> State:
         """Return all that the tokenizer is as plain metadata and arrays."""
-        metadata: dict[str, Any] = {
-            "spec": None if self.spec is None else self.spec.model_dump(mode="json"),
-            "code_sizes": list(self.code_sizes),
-            "levels": self.content_codes.shape[1],
-            "ordered": self.ordered,
-            "relative_errors": self._relative_errors,
-            "generation": self.generation,
-            "widths": {} if self._codec is None else self._codec.fuser.widths,
-        }
-        ids, codes, content, retired = self._catalogue.to_rows()
-        files = {
-            "catalogue": {
-                "codes": codes,
-                "content_codes": content,
-                "retired": retired,
-                **pack_ids(ids),
-            }
-        }
-        if self._codec is not None:
-            files["codec"] = self._codec.arrays()
-        return State("tokenizer", metadata, files)
+        return to_state(self._fitted)
 
     @classmethod
     def from_state(cls, state: State) -> "Tokenizer":
@@ -609,33 +500,16 @@ class Tokenizer:
         TypeError, ValueError
             if the state is not that of a tokenizer.
         """
-        metadata = _Metadata.model_validate(dict(state.metadata))
-        arrays = state.files.get("catalogue", {})
-        codes = stored_array(arrays, "codes", (None, len(metadata.code_sizes)), np.int32)
-        content = stored_array(arrays, "content_codes", (None, metadata.levels), np.int32)
-        retired = stored_array(arrays, "retired", (None,), np.bool_)
-        catalogue = Catalogue(
-            unpack_ids(dict(arrays)), codes, content, metadata.code_sizes, retired
-        )
-        codec = None
-        if metadata.spec is not None:
-            stored = state.files.get("codec", {})
-            codec = Codec.restore(
-                metadata.spec.fuser, metadata.spec.quantizer, metadata.widths, stored
-            )
-        return cls(
-            metadata.spec,
-            catalogue,
-            codec=codec,
-            ordered=metadata.ordered,
-            relative_errors=metadata.relative_errors,
-            generation=metadata.generation,
-        )
+        return cls(from_state(state))
+
+    @property
+    def _catalogue(self) -> Catalogue:
+        return self._fitted.catalogue
 
     def _need_codec(self) -> Codec:
-        if self._codec is None:
+        if self._fitted.codec is None:
             raise NoCodecError(_NO_CODEC)
-        return self._codec
+        return self._fitted.codec
 
     def _need_spec(self) -> TokenizerSpec:
         if self.spec is None:
@@ -646,25 +520,6 @@ class Tokenizer:
 def _are_features(items: Any) -> bool:
     if isinstance(items, Features | Mapping | Path):
         return True
+    if isinstance(items, list | tuple) and items:
+        return np.ndim(items[0]) > 0
     return getattr(items, "ndim", 1) != 1
-
-
-def _code_sizes(codes: np.ndarray, sizes: Sequence[int] | None) -> tuple[int, ...]:
-    # Plain ints: the largest uint8 + 1 is 0, and products of numpy's integers wrap around.
-    if sizes is None:
-        sizes = [largest + 1 for largest in codes.max(axis=0).tolist()]
-    plain = tuple(operator.index(size) for size in sizes)
-    if max(plain, default=0) > 2**31:
-        raise ValueError(f"codes: codes are 0 to {2**31 - 1}, got {max(plain) - 1}")
-    return plain
-
-
-def _side_by_side(codes: Any) -> np.ndarray:
-    several = isinstance(codes, list | tuple) and all(np.ndim(part) == 2 for part in codes)
-    array = np.concatenate([np.asarray(part) for part in codes], axis=1) if several else codes
-    array = np.asarray(array)
-    if array.ndim != 2 or array.dtype.kind not in "iu" or 0 in array.shape:
-        raise ValueError(
-            f"codes: expected integers of shape (N, L), got {array.dtype} of shape {array.shape}"
-        )
-    return array

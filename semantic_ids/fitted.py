@@ -1,0 +1,141 @@
+"""Fitted: everything that a tokenizer is at one moment, as a value."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from semantic_ids.catalogue import Catalogue
+from semantic_ids.codec import Codec, fuse
+from semantic_ids.features import Features
+from semantic_ids.ids import pack_ids, unpack_ids
+from semantic_ids.spec import Spec
+from semantic_ids.statistics import relative_errors
+from semantic_ids.storage import State, stored_array
+from semantic_ids.tokenizer_spec import TokenizerSpec
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What the stages learned, and the catalogue as it stands.
+
+    Parameters
+    ----------
+    spec, codec : what was chosen, and what was fitted by it; None for codes without a codec.
+    catalogue : id <-> code.
+    ordered : whether each level refines the levels before it.
+    relative_errors : after each level, measured at the fit; None where there was none.
+    generation : how often the catalogue changed.
+    """
+
+    spec: TokenizerSpec | None
+    codec: Codec | None
+    catalogue: Catalogue
+    ordered: bool
+    relative_errors: list[float] | None = None
+    generation: int = 0
+
+
+def fit_stages(spec: TokenizerSpec, features: Features, *, progress: bool | None) -> Fitted:
+    """Fit every stage, one after the other, on a catalogue whose features carry ids."""
+    spec.check_size(len(features))
+    fuser = spec.fuser.fit(features, progress=progress)
+    latent = fuse(fuser, features)
+    quantizer = spec.quantizer.fit(latent, progress=progress)
+    content = quantizer.encode(latent)
+    errors = quantizer.errors(latent, content)
+    ids = np.arange(len(features)) if features.ids is None else features.ids
+    codes = spec.resolver.resolve(
+        content,
+        ids,
+        quantizer.codebook_sizes,
+        candidates=lambda rows, m: quantizer.candidates(latent.rows(rows), m),
+        errors=errors[:, -1],
+    )
+    sizes = quantizer.codebook_sizes + spec.resolver.added_sizes
+    return Fitted(
+        spec,
+        Codec(fuser, quantizer),
+        Catalogue(ids, codes, content, sizes),
+        ordered=quantizer.ordered,
+        relative_errors=relative_errors(errors, latent.matrix),
+    )
+
+
+class _Metadata(Spec):
+    """What the manifest says of a tokenizer beside its arrays."""
+
+    spec: TokenizerSpec | None
+    code_sizes: tuple[Annotated[int, Field(ge=1, le=2**31)], ...]
+    levels: int = Field(ge=1)
+    ordered: bool
+    relative_errors: list[float] | None
+    generation: int = Field(ge=0)
+    widths: dict[str, Annotated[int, Field(ge=1)]]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "_Metadata":
+        errors, spec = self.relative_errors, self.spec
+        if errors is not None and len(errors) != self.levels:
+            raise ValueError(f"{len(errors)} relative errors of {self.levels} levels")
+        if spec is None:
+            return self
+        levels = spec.quantizer.codebook_sizes
+        if (self.code_sizes, self.levels) != (levels + spec.resolver.added_sizes, len(levels)):
+            raise ValueError(f"code_sizes {list(self.code_sizes)} are not those of the spec")
+        return self
+
+
+def to_state(fitted: Fitted) -> State:
+    """Return plain metadata and arrays."""
+    catalogue = fitted.catalogue
+    metadata: dict[str, Any] = {
+        "spec": None if fitted.spec is None else fitted.spec.model_dump(mode="json"),
+        "code_sizes": list(catalogue.sizes),
+        "levels": catalogue.content_codes.shape[1],
+        "ordered": fitted.ordered,
+        "relative_errors": fitted.relative_errors,
+        "generation": fitted.generation,
+        "widths": {} if fitted.codec is None else fitted.codec.fuser.widths,
+    }
+    ids, codes, content, retired = catalogue.to_rows()
+    files = {
+        "catalogue": {
+            "codes": codes,
+            "content_codes": content,
+            "retired": retired,
+            **pack_ids(ids),
+        }
+    }
+    if fitted.codec is not None:
+        files["codec"] = fitted.codec.arrays()
+    return State("tokenizer", metadata, files)
+
+
+def from_state(state: State) -> Fitted:
+    """Rebuild what `to_state` wrote.
+
+    Raises
+    ------
+    TypeError, ValueError
+        if the state is not that of a tokenizer.
+    """
+    metadata = _Metadata.model_validate(dict(state.metadata))
+    arrays = state.files.get("catalogue", {})
+    codes = stored_array(arrays, "codes", (None, len(metadata.code_sizes)), np.int32)
+    content = stored_array(arrays, "content_codes", (None, metadata.levels), np.int32)
+    retired = stored_array(arrays, "retired", (None,), np.bool_)
+    catalogue = Catalogue(unpack_ids(dict(arrays)), codes, content, metadata.code_sizes, retired)
+    codec = None
+    if metadata.spec is not None:
+        stored = state.files.get("codec", {})
+        codec = Codec.restore(metadata.spec.fuser, metadata.spec.quantizer, metadata.widths, stored)
+    return Fitted(
+        metadata.spec,
+        codec,
+        catalogue,
+        ordered=metadata.ordered,
+        relative_errors=metadata.relative_errors,
+        generation=metadata.generation,
+    )
