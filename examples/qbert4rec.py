@@ -123,16 +123,24 @@ def permuted(tokenizer: Tokenizer, seed: int) -> Tokenizer:
 
 
 def print_prefix_neighbours(dataset: Dataset, tokenizer: Tokenizer, count: int = 5) -> None:
-    """Show some items whose first two codes are the same."""
-    prefixes = tokenizer.codes[:, :2]
-    _, group, sizes = np.unique(prefixes, axis=0, return_inverse=True, return_counts=True)
-    row = int(np.argmin(np.abs(sizes[group] - 2 * count)))
-    alike = np.flatnonzero(group == group[row])[:count]
-    print(f"\n{len(alike)} items that share the first two codes:")
-    for text, item in zip(
-        tokenizer.vocabulary.to_strings(tokenizer.codes[alike]), alike, strict=True
-    ):
-        print(f"  {text:34s} {title(dataset, item)}")
+    """Show some items whose codes begin alike, by as many codes as that many items share."""
+    length, rows = shared_prefix(tokenizer.codes, count)
+    print(f"\n{len(rows)} items whose codes begin with the same {length}:")
+    codes = tokenizer.vocabulary.to_strings(tokenizer.codes[rows])
+    for text, row in zip(codes, rows, strict=True):
+        print(f"  {text:34s} {title(dataset, row)}")
+
+
+def shared_prefix(codes: np.ndarray, count: int) -> tuple[int, np.ndarray]:
+    """Find the longest prefix that `count` items share: its length, and the first such rows."""
+    length = codes.shape[1]
+    while True:
+        _, group, sizes = np.unique(
+            codes[:, :length], axis=0, return_inverse=True, return_counts=True
+        )
+        if sizes.max() >= count or length == 1:
+            return length, np.flatnonzero(group == sizes.argmax())[:count]
+        length -= 1
 
 
 def print_table(rows: dict[str, Evaluation]) -> None:

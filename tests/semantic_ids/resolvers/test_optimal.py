@@ -74,8 +74,11 @@ class Problem:
         place = np.ravel_multi_index(tuple(unique.T), self.sizes)
         return (self.table[np.arange(len(place)), place] - self.errors).sum()
 
-    def allowed(self):
-        """For each item the codes it may take, and the content codes that one of them must."""
+    def allowed(self, *, seen=None):
+        """For each item the codes it may take, and the content codes that one of them must.
+
+        Free codes are among the `seen` best of the item, or what NearestFree gives it.
+        """
         taken = set(np.ravel_multi_index(tuple(self.taken.T), self.sizes).tolist())
         shared, own = Counter(self.own.tolist()), self.own.tolist()
         free = set(range(self.table.shape[1])) - taken - set(own)
@@ -83,6 +86,11 @@ class Problem:
             {code} if shared[code] == 1 and code not in taken else free | ({code} - taken)
             for code in own
         ]
+        if seen is not None:
+            best = np.argsort(self.table, axis=1, kind="stable")[:, :seen]
+            given = np.ravel_multi_index(tuple(self.resolve(NearestFree()).T), self.sizes)
+            for item, codes in enumerate(choices):
+                codes &= {own[item], given[item], *best[item].tolist()}
         return choices, set(own) - taken
 
 
@@ -101,9 +109,9 @@ def brute_force(problem):
     )
 
 
-def other_solver(problem):
+def other_solver(problem, *, seen=None):
     """The same by a dense solver: what is not allowed costs much, a content code is rewarded."""
-    choices, wanted = problem.allowed()
+    choices, wanted = problem.allowed(seen=seen)
     cost = np.full(problem.table.shape, 1e6)
     for item, allowed in enumerate(choices):
         cost[item, list(allowed)] = problem.table[item, list(allowed)]
@@ -127,6 +135,19 @@ def test_no_assignment_adds_less(seed, sizes, few, crowded):
 def test_another_solver_finds_nothing_better(seed, sizes, few, crowded):
     problem = Problem.random(seed, sizes, most=32, few_errors=few, crowded=crowded)
     assert problem.added(problem.resolve(Optimal())) == pytest.approx(other_solver(problem))
+
+
+@given(
+    seed=SEEDS,
+    sizes=SEEN_IN_PART,
+    most=st.sampled_from([4, 20, 100]),
+    few=st.booleans(),
+    crowded=st.booleans(),
+)
+def test_another_solver_finds_nothing_better_among_32_candidates(seed, sizes, most, few, crowded):
+    problem = Problem.random(seed, sizes, most=most, few_errors=few, crowded=crowded)
+    found = problem.added(problem.resolve(Optimal()))
+    assert found == pytest.approx(other_solver(problem, seen=32))
 
 
 @given(seed=SEEDS, sizes=SEEN_WHOLE | SEEN_IN_PART, few=st.booleans(), crowded=st.booleans())
