@@ -29,6 +29,12 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     started = time.perf_counter()
 
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    if any(arguments.out.iterdir()) and not (arguments.out / "manifest.json").exists():
+        raise SystemExit(f"--out {arguments.out}: holds other files; name a new or an empty folder")
+    if arguments.quick:
+        print("--quick shows the way only: its figures mean nothing.")
+
     print_heading("The catalogue")
     dataset = load(arguments)
     print(dataset)

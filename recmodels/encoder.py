@@ -55,9 +55,9 @@ class CodeEncoder(nn.Module):
         temperature: float,
     ) -> None:
         super().__init__()
-        offsets = torch.tensor((0, *sizes[:-1])).cumsum(0)
-        self.register_buffer("tokens", codes.long() + offsets, persistent=False)
         self.sizes = tuple(sizes)
+        self.register_buffer("tokens", torch.empty(0), persistent=False)
+        self.set_codes(codes)
         self.cosine = cosine
         self.temperature = temperature
         self.table = nn.Embedding(sum(sizes), width)
@@ -83,6 +83,11 @@ class CodeEncoder(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(width, width)
+
+    def set_codes(self, codes: Tensor) -> None:
+        """Take another catalogue (N, P) of the same code space; what was learnt stays."""
+        offsets = torch.tensor((0, *self.sizes[:-1])).cumsum(0)
+        self.tokens = codes.long() + offsets
 
     def item_vectors(self) -> Tensor:
         """Return the sum of each item's code embeddings, (N, width)."""

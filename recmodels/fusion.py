@@ -14,6 +14,8 @@ from recmodels.training import Optimisation, TrainingLog, seeded, train
 from semantic_ids import Features, FittedFuser, Fuser, Latent
 from semantic_ids.fusers.standardise import Standard
 from semantic_ids.ids import pack_ids, unpack_ids
+from semantic_ids.latent import check_range
+from semantic_ids.storage import stored_array
 
 #: Rows that are fused together; shorter blocks are padded, so that one shape serves them all.
 _BLOCK = 1024
@@ -76,7 +78,7 @@ class DynamicFusion(Fuser):
     gate_threshold: float = Field(default=0.1, ge=0, le=1)
     batch_size: int = Field(default=512, ge=2)
     optimisation: Optimisation = Optimisation(epochs=60, learning_rate=2e-3)
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> "DynamicFusion":
@@ -100,18 +102,33 @@ class DynamicFusion(Fuser):
         return FittedDynamicFusion(self, standards, network, ids, log)
 
     def restore(self, widths: Mapping[str, int], arrays: Arrays) -> "FittedDynamicFusion":
-        """Rebuild from saved arrays."""
+        """Rebuild from saved arrays.
+
+        Raises
+        ------
+        ValueError
+            if an array is missing, of another shape, or not finite.
+        """
         standards = {
-            name: Standard(arrays[f"mean.{name}"], arrays[f"scale.{name}"]) for name in widths
+            name: Standard(
+                stored_array(arrays, f"mean.{name}", (width,)),
+                stored_array(arrays, f"scale.{name}", (width,)),
+            )
+            for name, width in widths.items()
         }
         ids = unpack_ids(arrays) if self.id_in_code else np.zeros(0, dtype=np.int64)
-        network = self._network(widths, len(ids))
-        stored = {
-            name.removeprefix("network."): torch.from_numpy(array.copy())
-            for name, array in arrays.items()
-            if name.startswith("network.")
+        with seeded(0):
+            network = self._network(widths, len(ids))
+        weights = {
+            name: torch.from_numpy(
+                stored_array(arrays, f"network.{name}", tuple(value.shape)).copy()
+            )
+            for name, value in network.state_dict().items()
         }
-        network.load_state_dict(stored)
+        for name, value in weights.items():
+            if not value.isfinite().all():
+                raise ValueError(f"network.{name}: holds NaN or infinity")
+        network.load_state_dict(weights)
         return FittedDynamicFusion(self, standards, network.eval(), ids, TrainingLog())
 
     def _network(self, widths: Mapping[str, int], items: int) -> FusionNetwork:
@@ -231,12 +248,14 @@ class FittedDynamicFusion(FittedFuser):
 
 def _inputs(standards: Mapping[str, Standard], features: Features) -> list[np.ndarray]:
     """Standardise each modality of the fit; one that is left out becomes zeros."""
-    return [
-        standard.forward(*features.modality(name))
-        if name in features.modalities
-        else np.zeros((len(features), len(standard.mean)), np.float32)
-        for name, standard in standards.items()
-    ]
+    inputs = []
+    for name, standard in standards.items():
+        if name in features.modalities:
+            inputs.append(standard.forward(*features.modality(name)))
+            check_range(inputs[-1], f"features[{name!r}], standardised")
+        else:
+            inputs.append(np.zeros((len(features), len(standard.mean)), np.float32))
+    return inputs
 
 
 def _train(
@@ -262,7 +281,7 @@ def _train(
         keep = torch.rand(size, 1) >= spec.id_dropout
         tokens = network.project(batch)
         fused, gates = network.fuse_soft(tokens, there, network.queries(rows) * keep)
-        alike = near_duplicates(batch, spec.near_duplicate)
+        alike = near_duplicates(batch, there, spec.near_duplicate)
         apart = contrast(fused, tokens, there, alike, spec.contrast_temperature)
         rebuilt = rebuilding_error(network.rebuild(fused), batch, there)
         return apart + spec.reconstruction * rebuilt + spec.depth_cost * gates.mean()

@@ -116,10 +116,22 @@ class GatedLayer(nn.Module):
         return self.gate(hidden).sigmoid(), update
 
 
-def near_duplicates(batch: list[Tensor], threshold: float) -> Tensor:
-    """Mark pairs (n, n) of different rows whose features are nearly the same."""
-    rows = functional.normalize(torch.cat(batch, dim=1), dim=1)
-    return (rows @ rows.T >= threshold).fill_diagonal_(False)
+def near_duplicates(batch: list[Tensor], present: Tensor, threshold: float) -> Tensor:
+    """Mark pairs (n, n) of different rows that are nearly the same in what both have.
+
+    Parameters
+    ----------
+    batch : standardised modalities (n, d_m), zeros where absent.
+    present : (n, M) bool.
+    threshold : least cosine, over the modalities that both rows have.
+    """
+    there = present.to(batch[0].dtype)
+    products = sum(rows @ rows.T for rows in batch)
+    squares = torch.stack([rows.square().sum(dim=1) for rows in batch], dim=1)
+    # Squared length of row i over the modalities that row j has: absent ones are zeros in i.
+    lengths = squares @ there.T
+    cosines = products / (lengths * lengths.T).sqrt().clamp(min=1e-12)
+    return (cosines >= threshold).fill_diagonal_(False)
 
 
 def contrast(

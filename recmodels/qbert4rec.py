@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -52,13 +53,13 @@ class QBert4RecSpec(Spec):
     dropout: float = Field(default=0.2, ge=0, lt=1)
     max_history: int = Field(default=50, ge=1)
     cosine: bool = True
-    temperature: float = Field(default=0.07, gt=0)
+    temperature: float = Field(default=0.07, gt=0, allow_inf_nan=False)
     masks: MaskMix = MaskMix()
     pretraining: Optimisation = Optimisation(epochs=10, learning_rate=3e-3)
     finetuning: Optimisation = Optimisation(epochs=12, learning_rate=3e-3, patience=3)
     batch_size: int = Field(default=256, ge=1)
     epoch_size: int = Field(default=32768, ge=1)
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> "QBert4RecSpec":
@@ -82,6 +83,8 @@ class QBert4RecSpec(Spec):
                 )
             _check_histories(dataset)
             tokenizer = self.tokenizer.fit(dataset.features, progress=progress)
+        else:
+            tokenizer = tokenizer.copy()
         split = _split(dataset, tokenizer)
         with seeded(self.seed):
             encoder, log = _fit_encoder(self, tokenizer, split, progress)
@@ -116,7 +119,8 @@ class QBert4Rec:
     Attributes
     ----------
     spec : what it was fitted from.
-    tokenizer : stages 1 and 2; its catalogue is what is ranked.
+    tokenizer : stages 1 and 2, a copy of the one given; its catalogue is what is ranked, also
+        items that are added to it later.
     log : what happened in stage 3; empty after loading.
 
     Examples
@@ -144,7 +148,8 @@ class QBert4Rec:
         self.tokenizer = tokenizer
         self.log = log
         self._encoder = encoder.eval()
-        self._scorer = EncoderScorer(self._encoder, spec.max_history)
+        self._generation = tokenizer.generation
+        self._seals: dict[Path, str] = {}
 
     @classmethod
     def fit(
@@ -181,7 +186,13 @@ class QBert4Rec:
         if isinstance(tokenizer, TokenizerSpec):
             spec = QBert4RecSpec(seed=seed, tokenizer=tokenizer, **fields)
             return spec.fit(dataset, progress=progress)
-        spec = QBert4RecSpec(seed=seed, **fields)
+        if tokenizer is not None and not isinstance(tokenizer, Tokenizer):
+            kind = type(tokenizer).__name__
+            raise TypeError(f"tokenizer: expected a Tokenizer or a TokenizerSpec, got {kind}")
+        chosen = (
+            {} if tokenizer is None or tokenizer.spec is None else {"tokenizer": tokenizer.spec}
+        )
+        spec = QBert4RecSpec(seed=seed, **chosen, **fields)
         return spec.fit(dataset, tokenizer=tokenizer, progress=progress)
 
     @property
@@ -191,7 +202,7 @@ class QBert4Rec:
 
     def scores(self, histories: Histories) -> np.ndarray:
         """Score the whole catalogue for histories of the tokenizer's rows, (n, N) float32."""
-        return self._scorer.scores(histories)
+        return EncoderScorer(self._current_encoder(), self.spec.max_history).scores(histories)
 
     def recommend(
         self, histories: Sequence[Sequence[str] | Sequence[int] | np.ndarray], k: int = 10
@@ -212,6 +223,12 @@ class QBert4Rec:
         ValueError
             if k is not within 1 and the size of the catalogue.
         """
+        for number, history in enumerate(histories):
+            if isinstance(history, str | int | np.integer):
+                raise ValueError(
+                    f"histories[{number}]: expected a sequence of ids, got the id {history!r}; "
+                    "one user's history goes into a list of its own"
+                )
         rows = Histories.of([self.tokenizer.rows(history) for history in histories])
         step = max(1, _BLOCK_SCORES // self.size)
         parts = [
@@ -237,6 +254,8 @@ class QBert4Rec:
         part : ``"test"`` asks for the last item, ``"validation"`` for the one before it.
         progress : show a bar; None shows it in a terminal.
         """
+        if part not in ("validation", "test"):
+            raise ValueError(f'part: expected "validation" or "test", got {part!r}')
         split = _split(dataset, self.tokenizer)
         return evaluate(self, getattr(split, part), progress=progress)
 
@@ -246,7 +265,10 @@ class QBert4Rec:
         Raises
         ------
         FileExistsError
-            if the folder holds other files.
+            if the folder holds other files, or a state of another kind.
+        StaleFolderError
+            if the model was loaded from this folder, or saved there, and the folder holds
+            another state by now.
         """
         tokenizer = self.tokenizer.to_state()
         weights = {name: value.numpy() for name, value in self._encoder.state_dict().items()}
@@ -255,7 +277,9 @@ class QBert4Rec:
             "tokenizer": dict(tokenizer.metadata),
         }
         files = {**tokenizer.files, "encoder": weights}
-        write_state(folder, State("qbert4rec", metadata, files))
+        place = Path(folder).resolve()
+        state = State("qbert4rec", metadata, files)
+        self._seals[place] = write_state(folder, state, replaces=self._seals.get(place))
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> "QBert4Rec":
@@ -269,16 +293,32 @@ class QBert4Rec:
             if a file is damaged or of a newer format; the error names it.
         """
         state = read_state(folder, "qbert4rec")
+        try:
+            model = cls._from_state(state)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(f"{folder}: manifest.json and its files disagree: {error}") from error
+        model._seals[Path(folder).resolve()] = state.seal
+        return model
+
+    @classmethod
+    def _from_state(cls, state: State) -> "QBert4Rec":
         spec = QBert4RecSpec.model_validate(state.metadata["spec"])
-        tokenizer = Tokenizer.from_state(
-            State("tokenizer", state.metadata["tokenizer"], state.files)
-        )
-        encoder = _new_encoder(spec, tokenizer)
+        files = {name: arrays for name, arrays in state.files.items() if name != "encoder"}
+        tokenizer = Tokenizer.from_state(State("tokenizer", state.metadata["tokenizer"], files))
+        with seeded(0):
+            encoder = _new_encoder(spec, tokenizer)
         weights = state.files["encoder"]
         encoder.load_state_dict(
             {name: torch.from_numpy(value.copy()) for name, value in weights.items()}
         )
         return cls(spec, tokenizer, encoder, QBert4RecLog())
+
+    def _current_encoder(self) -> CodeEncoder:
+        """Return the encoder over the catalogue as it stands: items may have come or gone."""
+        if self._generation != self.tokenizer.generation:
+            self._encoder.set_codes(torch.from_numpy(self.tokenizer.codes.copy()))
+            self._generation = self.tokenizer.generation
+        return self._encoder
 
     def __repr__(self) -> str:
         parameters = sum(p.numel() for p in self._encoder.parameters())

@@ -1,6 +1,5 @@
 """From scores of the whole catalogue to the best items of each user."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -10,15 +9,12 @@ from recmodels.data import Histories
 
 ItemId = str | int
 
-# Scores gathered at a time in `level_scores`: 4 MB of float32; larger blocks are no faster.
-_BLOCK_SCORES = 1 << 20
-
 
 class Scorer(Protocol):
     """What an evaluator needs of a recommender: a score of every item for every history.
 
-    The scores of a history depend on that history alone, not on the others in the batch. They
-    are finite, and higher is better.
+    The scores of a history depend on that history alone, but for the rounding of its matrix
+    products, which may differ with the batch. They are finite, and higher is better.
     """
 
     @property
@@ -165,71 +161,3 @@ def top_k(scores: np.ndarray, k: int) -> TopK:
     # `rows` ascend within a user, so a stable sort leaves equal scores with the lowest row first.
     order = np.argsort(-best, axis=1, kind="stable")
     return TopK(np.take_along_axis(rows, order, axis=1), np.take_along_axis(best, order, axis=1))
-
-
-def level_scores(level_logits: Sequence[np.ndarray], codes: np.ndarray) -> np.ndarray:
-    """Score each item by the sum of the logits of its code, one a level.
-
-    Parameters
-    ----------
-    level_logits : L float arrays (n, K_l), the logits of level l's K_l codebook entries for each
-        of n users; log-probabilities make the score `sum_l log p_l(c_l)`.
-    codes : (N, L) int, the unique code of each item.
-
-    Returns
-    -------
-    (n, N) float32
-
-    Raises
-    ------
-    ValueError
-        if there is not one array a level, they differ in users, or a code lies outside its
-        level's codebook.
-
-    Notes
-    -----
-    Sums are taken in float32, in the order of the levels, by blocks of items: beside the result,
-    a block of it is all that is held, never an array of users by items by levels.
-
-    Examples
-    --------
-    >>> coarse = np.array([[1.0, 2.0]], dtype=np.float32)
-    >>> fine = np.array([[0.0, 0.25, 0.5]], dtype=np.float32)
-    >>> level_scores([coarse, fine], np.array([[0, 2], [1, 0], [1, 1]]))
-    array([[1.5 , 2.  , 2.25]], dtype=float32)
-    """
-    tables = [np.ascontiguousarray(logits, dtype=np.float32) for logits in level_logits]
-    codes = np.asarray(codes)
-    _check_levels(tables, codes)
-    users, items = len(tables[0]), len(codes)
-    scores = np.empty((users, items), dtype=np.float32)
-    block = max(1, _BLOCK_SCORES // max(1, users))
-    for start in range(0, items, block):
-        part = codes[start : start + block]
-        total = scores[:, start : start + block]
-        total[:] = np.take(tables[0], part[:, 0], axis=1)
-        for level in range(1, len(tables)):
-            total += np.take(tables[level], part[:, level], axis=1)
-    return scores
-
-
-def _check_levels(tables: list[np.ndarray], codes: np.ndarray) -> None:
-    if codes.ndim != 2 or codes.dtype.kind not in "iu":
-        raise ValueError(
-            f"codes: expected a 2-D integer array, got {codes.dtype} of shape {codes.shape}"
-        )
-    if not tables or len(tables) != codes.shape[1]:
-        raise ValueError(f"level_logits: {len(tables)} came for codes of {codes.shape[1]} levels")
-    for level, table in enumerate(tables):
-        if table.ndim != 2 or len(table) != len(tables[0]):
-            raise ValueError(
-                f"level_logits[{level}]: expected shape ({len(tables[0])}, entries), "
-                f"got {table.shape}"
-            )
-        outside = (codes[:, level] < 0) | (codes[:, level] >= table.shape[1])
-        if outside.any():
-            item = int(outside.argmax())
-            raise ValueError(
-                f"codes: item row {item} has {codes[item, level]} at level {level}, "
-                f"whose logits have {table.shape[1]} entries"
-            )

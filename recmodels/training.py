@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -31,8 +31,8 @@ class Optimisation(Spec):
     """
 
     epochs: int = Field(default=20, ge=0)
-    learning_rate: float = Field(default=1e-3, gt=0)
-    weight_decay: float = Field(default=0.01, ge=0)
+    learning_rate: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
+    weight_decay: float = Field(default=0.01, ge=0, allow_inf_nan=False)
     warmup: float = Field(default=0.05, ge=0, lt=1)
     patience: int | None = Field(default=None, ge=1)
 
@@ -55,9 +55,7 @@ class TrainingLog:
     @property
     def best_epoch(self) -> int | None:
         """The epoch whose weights were kept, from 0; None where nothing was measured."""
-        if not self.validation:
-            return None
-        return max(range(len(self.validation)), key=self.validation.__getitem__)
+        return _best(self.validation)
 
 
 @contextmanager
@@ -127,11 +125,12 @@ def train(
             module.eval()
             if validate is not None:
                 figures.append(validate())
-                if figures[-1] == max(figures):
+                if _best(figures) == epoch:
                     kept = {name: value.clone() for name, value in module.state_dict().items()}
             seconds.append(time.perf_counter() - started)
             bar.set_postfix(loss=losses[-1], **({"valid": figures[-1]} if figures else {}))
-            if spec.patience and epoch - (_best(figures) or 0) >= spec.patience:
+            best = _best(figures)
+            if spec.patience and best is not None and epoch - best >= spec.patience:
                 break
     if kept is not None:
         module.load_state_dict(kept)
@@ -160,5 +159,6 @@ def _warmup_cosine(total: int, warmup: float) -> Callable[[int], float]:
     return factor
 
 
-def _best(figures: list[float]) -> int | None:
+def _best(figures: Sequence[float]) -> int | None:
+    """Return the first of the best epochs."""
     return max(range(len(figures)), key=figures.__getitem__) if figures else None

@@ -211,7 +211,8 @@ def _check_finite(name: str, array: np.ndarray, present: np.ndarray) -> None:
     first = int(np.flatnonzero(bad)[0])
     what, remedy = "a number beyond float32", ""
     if np.isnan(array[first]).any():
-        what, remedy = "NaN", "; mark missing rows in the mask"
+        what = "NaN"
+        remedy = f"; mark missing rows in the mask: present={{{name!r}: ...}}"
     elif np.isinf(array[first]).any():
         what = "infinity"
     verb = "row holds" if bad.sum() == 1 else "rows hold"

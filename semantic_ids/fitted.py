@@ -72,7 +72,8 @@ class _Metadata(Spec):
     ordered: bool
     relative_errors: list[float] | None
     generation: int = Field(ge=0)
-    widths: dict[str, Annotated[int, Field(ge=1)]]
+    # Pairs, not a mapping: their order is that of the columns, and JSON objects have none.
+    widths: tuple[tuple[str, Annotated[int, Field(ge=1)]], ...]
 
     @model_validator(mode="after")
     def _consistent(self) -> "_Metadata":
@@ -97,7 +98,7 @@ def to_state(fitted: Fitted) -> State:
         "ordered": fitted.ordered,
         "relative_errors": fitted.relative_errors,
         "generation": fitted.generation,
-        "widths": {} if fitted.codec is None else fitted.codec.fuser.widths,
+        "widths": [] if fitted.codec is None else list(fitted.codec.fuser.widths.items()),
     }
     ids, codes, content, retired = catalogue.to_rows()
     files = {
@@ -130,7 +131,9 @@ def from_state(state: State) -> Fitted:
     codec = None
     if metadata.spec is not None:
         stored = state.files.get("codec", {})
-        codec = Codec.restore(metadata.spec.fuser, metadata.spec.quantizer, metadata.widths, stored)
+        codec = Codec.restore(
+            metadata.spec.fuser, metadata.spec.quantizer, dict(metadata.widths), stored
+        )
     return Fitted(
         metadata.spec,
         codec,

@@ -96,7 +96,7 @@ def write_state(
     Raises
     ------
     FileExistsError
-        if the folder holds other things than a state, or is a file.
+        if the folder holds other things than a state of this kind, or is a file.
     BlockingIOError
         if somebody else is writing into it at this moment.
     StaleFolderError
@@ -106,8 +106,7 @@ def write_state(
     _check_target(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with _only_writer(folder):
-        if replaces is not None:
-            _check_still_there(folder, replaces)
+        _check_replaceable(folder, state.kind, replaces)
         return _commit(folder, state)
 
 
@@ -122,6 +121,7 @@ def _commit(folder: Path, state: State) -> str:
     }
     seal = _seal(content)
     text = json.dumps(content | {"sha256": seal}, indent=2, allow_nan=False) + "\n"
+    _sync(folder)
     _replace(folder, _MANIFEST, text.encode())
     _sync(folder)
     _remove_unreferenced(folder, {file.name for file in files.values()})
@@ -202,15 +202,24 @@ def _only_writer(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _check_still_there(folder: Path, seal: str) -> None:
+def _check_replaceable(folder: Path, kind: str, seal: str | None) -> None:
+    """Refuse to replace what is not a state of this kind, or not the state with this seal."""
+    if not (folder / _MANIFEST).exists() and seal is None:
+        return
     try:
-        found = json.loads((folder / _MANIFEST).read_bytes()).get("sha256")
-    except (OSError, ValueError, AttributeError):
+        found = json.loads((folder / _MANIFEST).read_bytes())
+    except (OSError, ValueError):
         found = None
-    if found != seal:
+    there = found if isinstance(found, dict) else {}
+    if seal is not None and there.get("sha256") != seal:
         raise StaleFolderError(
             f"{folder}: holds another state than the one that was loaded or saved last; load it "
             "again, or save into another folder"
+        )
+    if there.get("kind") != kind or "sha256" not in there:
+        raise FileExistsError(
+            f"{folder}: its manifest.json is not that of a {kind}; save into a new or an empty "
+            "folder"
         )
 
 

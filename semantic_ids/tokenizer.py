@@ -174,6 +174,10 @@ class Tokenizer:
             return self.codes[self._catalogue.rows(items)]
         return self._need_codec().encode(Features.of(items).without_ids())
 
+    def copy(self) -> "Tokenizer":
+        """Return a tokenizer that is the same now and changes on its own from here on."""
+        return Tokenizer(self._fitted)
+
     def add(self, features: Any, *, ids: Any = None, update: bool = False) -> np.ndarray:
         """Give new items unique codes; no code that was given out changes.
 
@@ -315,9 +319,17 @@ class Tokenizer:
         Parameters
         ----------
         features : the catalogue's features, by their ids or, without, row by row, to measure the
-            error on; the figures kept from the fit if left out.
+            error on. Without, the errors are those of the fit, and None once the catalogue has
+            changed.
+
+        Raises
+        ------
+        ValueError
+            if every item was removed, or the features are not the catalogue's.
         """
-        errors = self._fitted.relative_errors
+        if not len(self):
+            raise ValueError("the catalogue is empty: there is nothing to count")
+        errors = None if self.generation else self._fitted.relative_errors
         if features is not None:
             errors = self._measure(Features.of(features))
         content = self._catalogue.content_codes
@@ -339,7 +351,11 @@ class Tokenizer:
         ------
         NoCodecError
             if the tokenizer was made from codes.
+        ValueError
+            if the catalogue is empty.
         """
+        if not len(self):
+            raise ValueError("the catalogue is empty: there is nothing to compare with")
         return measure_drift(
             self._need_codec(),
             Features.of(features).without_ids(),
@@ -457,7 +473,7 @@ class Tokenizer:
         Raises
         ------
         FileExistsError
-            if the folder holds other files.
+            if the folder holds other files, or a state of another kind.
         BlockingIOError
             if another process is saving there.
         StaleFolderError

@@ -3,7 +3,7 @@
 import math
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BeforeValidator, SerializeAsAny
+from pydantic import BeforeValidator, SerializeAsAny, model_validator
 
 from semantic_ids.errors import CollisionError
 from semantic_ids.fusers.base import Fuser
@@ -37,6 +37,12 @@ class TokenizerSpec(Spec):
     fuser: Annotated[SerializeAsAny[Fuser], BeforeValidator(Fuser.parse)] = Concat()
     quantizer: Annotated[SerializeAsAny[Quantizer], BeforeValidator(Quantizer.parse)] = RQKMeans()
     resolver: Annotated[SerializeAsAny[Resolver], BeforeValidator(Resolver.parse)] = NearestFree()
+
+    @model_validator(mode="after")
+    def _unique_codes(self) -> "TokenizerSpec":
+        if getattr(self.resolver, "capacity", 1) > 1:
+            raise ValueError("resolver: capacity > 1 gives several items one code; use it alone")
+        return self
 
     @property
     def code_length(self) -> int:

@@ -22,7 +22,7 @@ class Concat(Fuser):
 
     Parameters
     ----------
-    weights : modality name to a positive weight; modalities without one weigh 1.
+    weights : modality name to a weight from 1e-6 to 1e6; modalities without one weigh 1.
 
     Examples
     --------
@@ -38,7 +38,7 @@ class Concat(Fuser):
     """
 
     kind: Literal["concat"] = "concat"
-    weights: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(default={})
+    weights: dict[str, Annotated[float, Field(ge=1e-6, le=1e6)]] = Field(default={})
 
     def fit(self, features: Features, *, progress: bool | None = None) -> "FittedConcat":
         """Measure mean and deviation of each column over the rows that have the modality.

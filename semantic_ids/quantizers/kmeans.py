@@ -21,6 +21,9 @@ def kmeans(points: np.ndarray, size: int, *, iterations: int, seed: int) -> np.n
     """
     import faiss
 
+    # Distances by |x|^2 + |c|^2 - 2xc lose their digits far from the origin.
+    centre = points.mean(axis=0, dtype=np.float64).astype(np.float32)
+    points = points - centre
     rng = np.random.default_rng(seed)
     count = min(len(points), _START_ROWS_PER_CENTROID * size)
     sample = points[np.sort(rng.choice(len(points), size=count, replace=False))]
@@ -33,7 +36,7 @@ def kmeans(points: np.ndarray, size: int, *, iterations: int, seed: int) -> np.n
         max_points_per_centroid=_POINTS_PER_CENTROID,
     )
     clustering.train(points, init_centroids=spread_starts(sample, size, rng))
-    return np.array(clustering.centroids, dtype=np.float32)
+    return np.array(clustering.centroids, dtype=np.float32) + centre
 
 
 def spread_starts(points: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from recmodels import DynamicFusion, Optimisation
-from recmodels.fusion_network import info_nce
+from recmodels.fusion_network import info_nce, near_duplicates
 from semantic_ids import Features, RQKMeans, Tokenizer
 
 SHORT = Optimisation(epochs=8, learning_rate=3e-3)
@@ -70,7 +70,7 @@ def test_fusing_does_not_depend_on_the_number_of_threads(fitted, features):
     threads = torch.get_num_threads()
     whole = fitted.transform(features).matrix
     try:
-        torch.set_num_threads(1)
+        torch.set_num_threads(2)
         assert np.array_equal(fitted.transform(features).matrix, whole)
     finally:
         torch.set_num_threads(threads)
@@ -192,6 +192,40 @@ def test_info_nce_equals_a_loop_over_rows():
         temperature=0.1,
     )
     assert found.item() == pytest.approx(np.mean(losses))
+
+
+def test_near_duplicates_are_told_by_what_both_items_have():
+    batch = [
+        torch.tensor([[1.0, 2.0], [1.0, 2.0], [2.0, -1.0]]),
+        torch.tensor([[3.0], [0.0], [3.0]]),
+    ]
+    present = torch.tensor([[True, True], [True, False], [True, True]])
+    alike = near_duplicates(batch, present, 0.95)
+    # 0 and 1 have equal texts; 1 has no image. 0 and 2 have equal images and other texts.
+    assert alike.tolist() == [[False, True, False], [True, False, False], [False, False, False]]
+
+
+@pytest.mark.parametrize("value", [1e20, 1e37, 3e38])
+def test_numbers_that_would_overflow_are_refused(fitted, features, value):
+    huge = np.full((1, 12), value, dtype=np.float32)
+    with pytest.raises(ValueError, match=r"features\['text'\], standardised: 1 rows hold"):
+        fitted.transform(Features({"text": huge}))
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("network.start", None, "network.start: no such array"),
+        ("mean.text", np.zeros(5, np.float32), "mean.text: expected"),
+        ("network.start", np.full(16, np.nan, np.float32), "network.start: holds NaN"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused_by_name(fitted, name, change, message):
+    arrays = {key: value for key, value in fitted.arrays().items() if key != name}
+    if change is not None:
+        arrays[name] = change
+    with pytest.raises(ValueError, match=message):
+        SMALL.restore(fitted.widths, arrays)
 
 
 def test_heads_must_divide_the_width():

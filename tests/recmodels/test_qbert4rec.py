@@ -6,7 +6,14 @@ from recmodels import DynamicFusion, MaskMix, Optimisation, QBert4Rec, QBert4Rec
 from recmodels.baselines import Popularity
 from recmodels.data import Dataset, Histories, planted_catalogue, synthetic_catalogue
 from recmodels.evaluation import evaluate, target_ranks
-from semantic_ids import RQKMeans, Tokenizer, TokenizerSpec, UnknownItemError
+from semantic_ids import (
+    Concat,
+    RQKMeans,
+    StaleFolderError,
+    Tokenizer,
+    TokenizerSpec,
+    UnknownItemError,
+)
 
 SHORT = Optimisation(epochs=2, learning_rate=3e-3)
 TINY = TokenizerSpec(
@@ -140,11 +147,17 @@ def test_a_training_item_does_leave_a_trace(model, dataset, tmp_path):
     assert not np.array_equal(first["encoder.table.weight"], second["encoder.table.weight"])
 
 
-def test_a_planted_rule_is_learnt_from_content_alone():
+@pytest.mark.parametrize(
+    "fuser", [Concat(), DynamicFusion(width=32, optimisation=Optimisation(epochs=30))]
+)
+def test_a_planted_rule_is_learnt_from_content_alone(fuser):
     """Targets never occur in training: popularity, ids and permuted codes are at chance."""
     planted = planted_catalogue()
     tokenizer = Tokenizer.fit(
-        planted.features, quantizer=RQKMeans(levels=3, codebook_size=32), progress=False
+        planted.features,
+        fuser=fuser,
+        quantizer=RQKMeans(levels=3, codebook_size=32),
+        progress=False,
     )
     fields = {
         "width": 32,
@@ -190,6 +203,56 @@ def test_a_fitted_tokenizer_may_know_more_items(dataset):
     assert model.recommend([history], k=1).ids[0][0] == tokenizer.ids[expected]
 
 
+def test_items_that_come_and_go_are_ranked_as_the_catalogue_stands(dataset, tmp_path):
+    tokenizer = Tokenizer.fit(dataset.features, quantizer=TINY.quantizer, progress=False)
+    model = fit(dataset, tokenizer=tokenizer)
+    history = dataset.ids[dataset.histories[0]].tolist()
+    before = model.recommend([history], k=dataset.size)
+    scores = dict(zip(before.ids[0], before.scores[0], strict=True))
+
+    tokenizer.remove(dataset.ids[:50])  # the caller's tokenizer is the caller's own
+    assert model.recommend([history], k=dataset.size).ids == before.ids
+
+    gone = next(item for item in before.ids[0] if item not in history)
+    model.tokenizer.remove(gone)
+    row = int(np.flatnonzero(dataset.ids == history[0])[0])
+    model.tokenizer.add(
+        {"text": dataset.features.modality("text")[0][row : row + 1]}, ids=["newcomer"]
+    )
+    after = model.recommend([history, ["newcomer"]], k=dataset.size)
+    assert set(after.ids[0]) == set(before.ids[0]) - {gone} | {"newcomer"}
+    for item, score in zip(after.ids[0], after.scores[0], strict=True):
+        if item != "newcomer":
+            assert score == pytest.approx(scores[item], abs=1e-4)
+    model.save(tmp_path / "m")
+    assert (
+        QBert4Rec.load(tmp_path / "m").recommend([history], k=9).ids
+        == model.recommend([history], k=9).ids
+    )
+
+
+def test_the_spec_names_the_tokenizer_that_was_used(dataset, model):
+    assert model.spec.tokenizer == TINY
+    tokenizer = Tokenizer.fit(dataset.features, quantizer=TINY.quantizer, progress=False)
+    assert fit(dataset, tokenizer=tokenizer).spec.tokenizer == tokenizer.spec
+
+
+def test_the_second_of_two_writers_is_told(model, tmp_path):
+    model.save(tmp_path / "m")
+    first, second = QBert4Rec.load(tmp_path / "m"), QBert4Rec.load(tmp_path / "m")
+    first.tokenizer.remove(first.tokenizer.ids[:1])
+    first.save(tmp_path / "m")
+    with pytest.raises(StaleFolderError):
+        second.save(tmp_path / "m")
+
+
+def test_a_model_is_not_overwritten_by_a_tokenizer(model, tmp_path):
+    model.save(tmp_path / "m")
+    with pytest.raises(FileExistsError, match="not that of a tokenizer"):
+        model.tokenizer.save(tmp_path / "m")
+    QBert4Rec.load(tmp_path / "m")
+
+
 def test_an_empty_history_gets_recommendations(model):
     assert len(model.recommend([[]], k=3).ids[0]) == 3
     assert len(model.recommend([], k=3)) == 0
@@ -198,6 +261,12 @@ def test_an_empty_history_gets_recommendations(model):
 def test_bad_input_is_refused_by_name(model, dataset):
     with pytest.raises(UnknownItemError, match="'nobody'"):
         model.recommend([["nobody"]])
+    with pytest.raises(ValueError, match=r"histories\[0\]: expected a sequence of ids"):
+        model.recommend(dataset.ids[:3].tolist())
+    with pytest.raises(ValueError, match="part: expected"):
+        model.evaluate(dataset, part="train")
+    with pytest.raises(TypeError, match="tokenizer: expected a Tokenizer"):
+        fit(dataset, tokenizer=TINY.quantizer)
     with pytest.raises(ValueError, match=r"k=201 .* 200"):
         model.recommend([[]], k=201)
     with pytest.raises(ValueError, match="heads=3 does not divide width=64"):
@@ -220,9 +289,10 @@ def test_the_spec_is_a_json_value():
     assert QBert4RecSpec.model_validate_json(spec.model_dump_json()) == spec
 
 
-def test_fitting_leaves_the_global_random_numbers_alone(dataset):
+def test_fitting_and_loading_leave_the_global_random_numbers_alone(dataset, tmp_path):
     torch.manual_seed(9)
     expected = torch.rand(3)
     torch.manual_seed(9)
-    fit(dataset)
+    fit(dataset).save(tmp_path / "m")
+    QBert4Rec.load(tmp_path / "m")
     assert torch.equal(torch.rand(3), expected)

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from recmodels import ranking
-from recmodels.ranking import Recommendations, TopK, level_scores, top_k
+from recmodels.ranking import Recommendations, TopK, top_k
 
 FEW_VALUES = st.sampled_from([-np.inf, -1.5, -0.0, 0.0, 1.0, 2.0, np.inf])
 
@@ -64,59 +63,6 @@ def test_top_k_refuses_nan_by_place():
 def test_top_k_refuses_other_arrays(scores):
     with pytest.raises(ValueError, match="2-D float array"):
         top_k(scores, 2)
-
-
-@pytest.mark.parametrize("block_scores", [1, 7, 1 << 20])
-@given(data=st.data())
-def test_level_scores_are_sums_over_levels(block_scores, data):
-    users, items = data.draw(st.integers(0, 4)), data.draw(st.integers(0, 9))
-    sizes = data.draw(st.lists(st.integers(1, 5), min_size=1, max_size=4))
-    # Small whole numbers, whose sums are exact in float32.
-    logits = [
-        data.draw(hnp.arrays(np.float32, (users, size), elements=st.integers(-99, 99)))
-        for size in sizes
-    ]
-    columns = [
-        data.draw(hnp.arrays(np.int32, items, elements=st.integers(0, size - 1))) for size in sizes
-    ]
-    codes = np.stack(columns, axis=1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ranking, "_BLOCK_SCORES", block_scores)
-        scores = level_scores(logits, codes)
-    assert scores.shape == (users, items)
-    assert scores.dtype == np.float32
-    for user in range(users):
-        for item in range(items):
-            total = sum(
-                float(logits[level][user, codes[item, level]]) for level in range(len(sizes))
-            )
-            assert scores[user, item] == total
-
-
-def test_the_block_does_not_change_a_bit(monkeypatch):
-    rng = np.random.default_rng(0)
-    logits = [rng.normal(size=(6, 16)) for _ in range(4)]
-    codes = rng.integers(0, 16, size=(200, 4))
-    whole = level_scores(logits, codes)
-    monkeypatch.setattr(ranking, "_BLOCK_SCORES", 50)
-    assert np.array_equal(level_scores(logits, codes), whole)
-
-
-@pytest.mark.parametrize(
-    ("logits", "codes", "message"),
-    [
-        ([np.zeros((2, 3))], [[0, 1]], "1 came for codes of 2 levels"),
-        ([], np.zeros((3, 0), dtype=int), "0 came for codes of 0 levels"),
-        ([np.zeros((2, 3)), np.zeros((1, 3))], [[0, 1]], r"level_logits\[1\].*\(2, entries\)"),
-        ([np.zeros((2, 3))], [[0], [3]], "item row 1 has 3 at level 0.*3 entries"),
-        ([np.zeros((2, 3))], [[0], [-1]], "item row 1 has -1"),
-        ([np.zeros((2, 3))], [0, 1], "2-D integer"),
-        ([np.zeros((2, 3))], [[0.0]], "2-D integer"),
-    ],
-)
-def test_level_scores_refuse_what_does_not_fit(logits, codes, message):
-    with pytest.raises(ValueError, match=message):
-        level_scores(logits, np.array(codes))
 
 
 @pytest.mark.parametrize(

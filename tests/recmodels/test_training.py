@@ -50,6 +50,18 @@ def test_patience_stops_training():
     assert len(log.losses) == 4
 
 
+def test_patience_waits_for_nothing_where_nothing_is_measured():
+    _, log = line(2.0, Optimisation(epochs=9, patience=3))
+    assert len(log.losses) == 9
+
+
+def test_of_equal_epochs_the_first_is_kept_and_reported():
+    seen = []
+    module, log = line(2.0, Optimisation(epochs=4), validate=lambda w: seen.append(w) or 1.0)
+    assert log.best_epoch == 0
+    assert module.weight.item() == seen[0]
+
+
 def test_no_epochs_leave_the_module_as_it_was():
     module, log = line(2.0, Optimisation(epochs=0))
     assert module.weight.item() == 0

@@ -128,6 +128,35 @@ def test_all_items_may_go_and_come_back():
     assert np.array_equal(codes, before)
 
 
+def test_figures_of_the_fit_are_not_passed_off_as_those_of_a_grown_catalogue():
+    tokenizer = fitted()
+    assert tokenizer.statistics().relative_error is not None
+    tokenizer.add(100 * vectors(20, seed=1), ids=[f"new {i}" for i in range(20)])
+    figures = tokenizer.statistics()
+    assert (figures.items, figures.relative_error) == (220, None)
+    features = np.concatenate([vectors(200), 100 * vectors(20, seed=1)])
+    assert tokenizer.statistics(features).relative_error > 0
+    tokenizer.remove(tokenizer.ids)
+    for call in (tokenizer.statistics, lambda: tokenizer.drift(vectors(3))):
+        with pytest.raises(ValueError, match="the catalogue is empty"):
+            call()
+
+
+def test_a_copy_changes_on_its_own():
+    tokenizer = fitted()
+    other = tokenizer.copy()
+    other.remove("old 1")
+    assert "old 1" in tokenizer
+    assert "old 1" not in other
+
+
+def test_a_folder_of_another_kind_is_left_alone(tmp_path):
+    (tmp_path / "manifest.json").write_text('{"name": "somebody\'s web page"}')
+    with pytest.raises(FileExistsError, match="not that of a tokenizer"):
+        fitted().save(tmp_path)
+    assert "web page" in (tmp_path / "manifest.json").read_text()
+
+
 def test_a_grown_catalogue_is_saved_whole(tmp_path):
     tokenizer = fitted()
     tokenizer.add(vectors(20, seed=1), ids=[f"new {i}" for i in range(20)])
