@@ -9,6 +9,8 @@ from semantic_ids.quantizers.base import FittedQuantizer, Quantizer
 from semantic_ids.quantizers.rq_kmeans import RQKMeans
 from semantic_ids.resolvers.base import Resolver
 from semantic_ids.resolvers.nearest_free import NearestFree
+from semantic_ids.resolvers.optimal import Optimal
+from semantic_ids.resolvers.sinkhorn import Sinkhorn
 from semantic_ids.resolvers.suffix import Suffix
 from semantic_ids.spec import Spec
 from semantic_ids.statistics import CodebookStatistics, LevelStatistics
@@ -30,9 +32,11 @@ __all__ = [
     "LevelStatistics",
     "NearestFree",
     "NoCodecError",
+    "Optimal",
     "Quantizer",
     "RQKMeans",
     "Resolver",
+    "Sinkhorn",
     "Spec",
     "StaleFolderError",
     "Suffix",

@@ -42,6 +42,8 @@ class TokenizerSpec(Spec):
     def _unique_codes(self) -> "TokenizerSpec":
         if getattr(self.resolver, "capacity", 1) > 1:
             raise ValueError("resolver: capacity > 1 gives several items one code; use it alone")
+        if getattr(self.resolver, "needs_priority", False):
+            raise ValueError("resolver: it needs counts, which fit does not take yet; use it alone")
         return self
 
     @property

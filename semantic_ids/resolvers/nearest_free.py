@@ -13,8 +13,8 @@ from semantic_ids.resolvers.base import Candidates, Resolver, buckets, id_ranks,
 
 #: Codes that are named for an item at first, and doubled where none of them is left for it.
 FIRST_CANDIDATES = 32
-#: Candidates asked for at a time, beyond which items that are alike share one list.
-_SHARED_LISTS = 1 << 15
+#: As far as any list goes.
+_ALL = int(np.iinfo(np.int32).max)
 
 
 class NearestFree(Resolver):
@@ -180,28 +180,37 @@ def nearest_free(
     """
     if not len(movers):
         return np.zeros((0, len(space.sizes)), dtype=np.int32), np.zeros(0)
-    waiting, width, total = np.arange(len(movers)), FIRST_CANDIDATES, math.prod(space.sizes)
-    codes, costs = candidates(movers, min(width, total))
+    everyone, total = np.arange(len(movers)), math.prod(space.sizes)
+    width = min(FIRST_CANDIDATES, total)
+    codes, costs = candidates(movers, width)
     costs = costs - errors[movers, None]
     kinds = _kinds(errors[movers], codes, costs)
     skip, reach = _shares(kinds, space.capacity)
-    offers = Offers.of(waiting, codes, costs, space).cut(waiting, waiting, skip, reach)
+    lists, number, own = Offers.of(everyone, codes, costs, space), len(movers), everyone.copy()
+    offers = lists.cut(own, everyone, skip, reach)
     while True:
         slot, room = offers.slots(space)
         accepted = stable_matching(offers.mover, slot, offers.cost, len(movers), room=room)
         waiting = np.flatnonzero(accepted < 0)
         if not len(waiting):
             return offers.code[accepted], offers.cost[accepted]
-        width *= 2
-        asked, which = waiting, np.arange(len(waiting))
-        if len(waiting) * width > _SHARED_LISTS:
-            _, first, which = np.unique(kinds[waiting], return_index=True, return_inverse=True)
-            asked = waiting[first]
-        codes, costs = candidates(movers[asked], min(width, total))
-        lists = Offers.of(np.arange(len(asked)), codes, costs - errors[movers[asked], None], space)
-        offered = np.bincount(offers.mover, minlength=len(movers))
-        reach = np.where(offered > 0, 2 * reach, reach)
-        offers = offers.followed_by(lists.cut(which, waiting, skip[waiting], reach[waiting]))
+        lengths = np.bincount(lists.mover, minlength=number)
+        at_the_end = waiting[skip[waiting] + reach[waiting] >= lengths[own[waiting]]]
+        reach[waiting] = np.minimum(2 * reach[waiting], _ALL)
+        if len(at_the_end):
+            width = min(2 * width, total)
+            # Equal movers share one longer list.
+            _, first, which = np.unique(kinds[at_the_end], return_index=True, return_inverse=True)
+            asked = movers[at_the_end[first]]
+            codes, costs = candidates(asked, width)
+            named = number + np.arange(len(asked))
+            lists = lists.and_also(Offers.of(named, codes, costs - errors[asked, None], space))
+            own[at_the_end] = number + which
+            number += len(asked)
+            if width == total:
+                skip[at_the_end], reach[at_the_end] = 0, _ALL
+        more = lists.cut(own[waiting], waiting, skip[waiting], reach[waiting])
+        offers = offers.followed_by(more)
 
 
 def _kinds(errors: np.ndarray, codes: np.ndarray, costs: np.ndarray) -> np.ndarray:
@@ -233,7 +242,7 @@ def _shares(kinds: np.ndarray, capacity: int) -> tuple[np.ndarray, np.ndarray]:
     skip = np.empty_like(kinds)
     skip[order] = place // capacity
     _, kind, count = np.unique(kinds, return_inverse=True, return_counts=True)
-    return skip, np.where(count[kind] > 1, FIRST_CANDIDATES, np.iinfo(np.int32).max)
+    return skip, np.where(count[kind] > 1, FIRST_CANDIDATES, _ALL)
 
 
 @dataclass(frozen=True)
@@ -265,17 +274,23 @@ class Offers:
         mover = np.repeat(movers, lengths)
         return type(self)(mover, self.code[at], self.key[at], self.cost[at])
 
+    def and_also(self, more: "Offers") -> "Offers":
+        """Put offers to others behind these."""
+        return Offers(
+            np.concatenate([self.mover, more.mover]),
+            np.concatenate([self.code, more.code]),
+            np.concatenate([self.key, more.key]),
+            np.concatenate([self.cost, more.cost]),
+        )
+
     def followed_by(self, more: "Offers") -> "Offers":
         """Append offers to each item's list; what it was offered before is not repeated."""
-        mover, code, key, cost = (
-            np.concatenate([getattr(self, name), getattr(more, name)])
-            for name in ("mover", "code", "key", "cost")
-        )
-        slot = np.unique(key, return_inverse=True)[1]
-        _, first = np.unique(mover * (slot.max(initial=0) + 1) + slot, return_index=True)
+        both = self.and_also(more)
+        slot = np.unique(both.key, return_inverse=True)[1]
+        _, first = np.unique(both.mover * (slot.max(initial=0) + 1) + slot, return_index=True)
         first = np.sort(first)
-        order = first[np.argsort(mover[first], kind="stable")]
-        return Offers(mover[order], code[order], key[order], cost[order])
+        order = first[np.argsort(both.mover[first], kind="stable")]
+        return Offers(both.mover[order], both.code[order], both.key[order], both.cost[order])
 
     def slots(self, space: CodeSpace) -> tuple[np.ndarray, np.ndarray]:
         """Number each distinct code, (E,) int64, and say how much room each has."""

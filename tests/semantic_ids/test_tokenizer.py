@@ -581,3 +581,12 @@ def test_progress_is_shown_on_request_and_never_on_standard_output(capfd):
     for progress in (False, None):  # None: the test's standard error is no terminal
         Tokenizer.fit(vectors(), quantizer=SMALL, progress=progress)
         assert capfd.readouterr() == ("", "")
+
+
+def test_resolvers_that_a_tokenizer_cannot_use_are_refused_before_work_begins():
+    from semantic_ids.resolvers.popularity import Popularity
+
+    with pytest.raises(ValueError, match="capacity > 1"):
+        TokenizerSpec(resolver=NearestFree(capacity=2))
+    with pytest.raises(ValueError, match="needs counts"):
+        TokenizerSpec(resolver=Popularity())
