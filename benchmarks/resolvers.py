@@ -1,7 +1,8 @@
 """What collisions cost: the resolvers side by side, on the same content codes.
 
 Draws clustered vectors, some of them near-duplicates, encodes them by RQ-KMeans and keeps whole
-buckets and lone items so that the given share of the items collides. Prints one table: seconds
+buckets and lone items so that the given share of the items collides (fewer items than asked
+for, where too many collide by themselves). Prints one table: seconds
 (and how many of them were the search for candidates), items moved, and by how much the squared
 error grew. A sample of the same items is resolved by the published next-nearest-code method as
 well, restated in plain Python: `NearestCode` below. `--out` writes the figures as JSON.

@@ -177,6 +177,11 @@ def nearest_free(
     -------
     codes : (n, L) int32.
     added : (n,) float64, by how much the squared error grows.
+
+    Raises
+    ------
+    ValueError
+        if there are free codes that `candidates` does not name.
     """
     if not len(movers):
         return np.zeros((0, len(space.sizes)), dtype=np.int32), np.zeros(0)
@@ -187,6 +192,7 @@ def nearest_free(
     kinds = _kinds(errors[movers], codes, costs)
     skip, reach = _shares(kinds, space.capacity)
     lists, number, own = Offers.of(everyone, codes, costs, space), len(movers), everyone.copy()
+    widths = np.full(len(movers), width)
     offers = lists.cut(own, everyone, skip, reach)
     while True:
         slot, room = offers.slots(space)
@@ -196,21 +202,35 @@ def nearest_free(
             return offers.code[accepted], offers.cost[accepted]
         lengths = np.bincount(lists.mover, minlength=number)
         at_the_end = waiting[skip[waiting] + reach[waiting] >= lengths[own[waiting]]]
-        reach[waiting] = np.minimum(2 * reach[waiting], _ALL)
-        if len(at_the_end):
-            width = min(2 * width, total)
+        _check_lists(at_the_end[(widths == total)[at_the_end]], skip, reach, total)
+        # Those whose part of the list is still to come need not reach further into it.
+        offered = waiting[skip[waiting] < lengths[own[waiting]]]
+        reach[offered] = np.minimum(2 * reach[offered], _ALL)
+        whole = widths[at_the_end] == total
+        # Movers that are equal as far as the first lists go may differ after all.
+        skip[at_the_end[whole]], reach[at_the_end[whole]] = 0, _ALL
+        if not whole.all():
+            short, width = at_the_end[~whole], min(2 * width, total)
             # Equal movers share one longer list.
-            _, first, which = np.unique(kinds[at_the_end], return_index=True, return_inverse=True)
-            asked = movers[at_the_end[first]]
+            _, first, which = np.unique(kinds[short], return_index=True, return_inverse=True)
+            asked = movers[short[first]]
             codes, costs = candidates(asked, width)
             named = number + np.arange(len(asked))
             lists = lists.and_also(Offers.of(named, codes, costs - errors[asked, None], space))
-            own[at_the_end] = number + which
+            own[short], widths[short] = number + which, width
             number += len(asked)
-            if width == total:
-                skip[at_the_end], reach[at_the_end] = 0, _ALL
         more = lists.cut(own[waiting], waiting, skip[waiting], reach[waiting])
         offers = offers.followed_by(more)
+
+
+def _check_lists(done: np.ndarray, skip: np.ndarray, reach: np.ndarray, total: int) -> None:
+    """Refuse movers that went through a list of all codes, from end to end, and have none."""
+    left = done[(skip[done] == 0) & (reach[done] == _ALL)]
+    if len(left):
+        raise ValueError(
+            f"candidates: {len(left):,} items are left without a free code, though all {total:,} "
+            "were asked for; expected every code in each list"
+        )
 
 
 def _kinds(errors: np.ndarray, codes: np.ndarray, costs: np.ndarray) -> np.ndarray:

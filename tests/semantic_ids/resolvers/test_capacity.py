@@ -108,6 +108,18 @@ def test_a_code_has_room_for_one_item_at_least():
         NearestFree(capacity=0)
 
 
+def test_candidates_that_leave_codes_out_are_reported():
+    codes, named = np.zeros((3, 1), dtype=np.int32), np.array([[[0], [1]]] * 3, dtype=np.int32)
+    with pytest.raises(ValueError, match="1 items are left without a free code, though all 4"):
+        NearestFree().resolve(
+            codes,
+            np.arange(3),
+            (4,),
+            candidates=lambda rows, m: (named[rows], np.ones((len(rows), 2))),
+            errors=np.zeros(3),
+        )
+
+
 # --- the matching
 
 
