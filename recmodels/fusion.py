@@ -11,7 +11,7 @@ from torch import Tensor
 
 from recmodels.fusion_network import FusionNetwork, contrast, near_duplicates, rebuilding_error
 from recmodels.training import Optimisation, TrainingLog, seeded, train
-from semantic_ids import Features, FittedFuser, Fuser, Latent
+from semantic_ids import Features, FittedFuser, Fuser, Latent, Side
 from semantic_ids.fusers.standardise import Standard
 from semantic_ids.ids import pack_ids, unpack_ids
 from semantic_ids.latent import check_range
@@ -86,7 +86,9 @@ class DynamicFusion(Fuser):
             raise ValueError(f"heads={self.heads} does not divide width={self.width}")
         return self
 
-    def fit(self, features: Features, *, progress: bool | None = None) -> "FittedDynamicFusion":
+    def fit(
+        self, features: Features, *, side: Side | None = None, progress: bool | None = None
+    ) -> "FittedDynamicFusion":
         """Train the fusion on a catalogue's features.
 
         Raises

@@ -10,8 +10,10 @@ from semantic_ids.quantizers.rq_kmeans import RQKMeans
 from semantic_ids.resolvers.base import Resolver
 from semantic_ids.resolvers.nearest_free import NearestFree
 from semantic_ids.resolvers.optimal import Optimal
+from semantic_ids.resolvers.popularity import Popularity
 from semantic_ids.resolvers.sinkhorn import Sinkhorn
 from semantic_ids.resolvers.suffix import Suffix
+from semantic_ids.side import Side
 from semantic_ids.spec import Spec
 from semantic_ids.statistics import CodebookStatistics, LevelStatistics
 from semantic_ids.tokenizer import Tokenizer
@@ -33,9 +35,11 @@ __all__ = [
     "NearestFree",
     "NoCodecError",
     "Optimal",
+    "Popularity",
     "Quantizer",
     "RQKMeans",
     "Resolver",
+    "Side",
     "Sinkhorn",
     "Spec",
     "StaleFolderError",

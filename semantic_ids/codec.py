@@ -1,15 +1,35 @@
 """Codec: a fitted fuser and a fitted quantizer, one pure function from features to codes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from semantic_ids.codes import check_codes
 from semantic_ids.features import Features
+from semantic_ids.fused import Fused
 from semantic_ids.fusers.base import FittedFuser, Fuser
 from semantic_ids.latent import Latent
+from semantic_ids.progress import progress_bar
 from semantic_ids.quantizers.base import FittedQuantizer, Quantizer
+from semantic_ids.statistics import ErrorSums
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Content codes of N items and how far they are from the items.
+
+    Attributes
+    ----------
+    codes : (N, L) int32 content codes.
+    errors : (N,) float64, squared error of each whole code.
+    relative_errors : after each level, over all items.
+    """
+
+    codes: np.ndarray
+    errors: np.ndarray
+    relative_errors: tuple[float, ...]
 
 
 class Codec:
@@ -29,14 +49,50 @@ class Codec:
         """Codebook size of each of the L levels."""
         return self.quantizer.codebook_sizes
 
-    def fuse(self, features: Features) -> Latent:
-        """Fuse features block by block into one Latent."""
-        return fuse(self.fuser, features)
-
-    def encode(self, features: Features) -> np.ndarray:
+    def encode(self, features: Features, *, progress: bool | None = False) -> np.ndarray:
         """Return content codes (N, L) int32, block by block."""
-        parts = [self.quantizer.encode(self.fuser.transform(block)) for block in features.blocks()]
-        return np.concatenate(parts)
+        codes = np.empty((len(features), len(self.sizes)), dtype=np.int32)
+        for part, latent in self._blocks(features, progress):
+            codes[part] = self.quantizer.encode(latent)
+        return codes
+
+    def measure(
+        self, features: Features, codes: np.ndarray | None = None, *, progress: bool | None = False
+    ) -> Measured:
+        """Measure content codes on features, block by block; found first if they are not given.
+
+        Parameters
+        ----------
+        features : of N items.
+        codes : (N, L) int32 content codes, or None.
+        progress : show a bar; None shows it in a terminal.
+        """
+        found = np.empty((len(features), len(self.sizes)), np.int32) if codes is None else codes
+        last, sums = np.empty(len(features)), ErrorSums()
+        for part, latent in self._blocks(features, progress):
+            if codes is None:
+                found[part] = self.quantizer.encode(latent)
+            errors = self.quantizer.errors(latent, found[part])
+            last[part] = errors[:, -1]
+            sums.add(errors, latent.matrix)
+        return Measured(found, last, tuple(sums.relative()))
+
+    def candidates(
+        self, features: Features, rows: np.ndarray, m: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Name the best codes of some rows, block by block; see `FittedQuantizer.candidates`."""
+        blocks = Fused(self.fuser, features).blocks(rows)
+        found = [self.quantizer.candidates(latent, m) for latent in blocks]
+        return np.concatenate([c for c, _ in found]), np.concatenate([e for _, e in found])
+
+    def _blocks(self, features: Features, progress: bool | None) -> Iterator[tuple[slice, Latent]]:
+        start = 0
+        bar = progress_bar(description="items", total=len(features), progress=progress)
+        with bar:
+            for latent in Fused(self.fuser, features).blocks():
+                yield slice(start, start + len(latent)), latent
+                start += len(latent)
+                bar.update(len(latent))
 
     def decode(self, codes: Any) -> dict[str, np.ndarray]:
         """Return the features, one float32 array a modality, of content codes (n, L)."""
@@ -72,18 +128,6 @@ class Codec:
         if codec.arrays().keys() != arrays.keys():
             raise ValueError(f"codec: the spec has no use for all of {sorted(arrays)}")
         return codec
-
-
-def fuse(fuser: FittedFuser, features: Features) -> Latent:
-    """Fuse features block by block into one Latent."""
-    parts = [fuser.transform(block) for block in features.blocks()]
-    if len(parts) == 1:
-        return parts[0]
-    return Latent(
-        np.concatenate([part.matrix for part in parts]),
-        parts[0].blocks,
-        np.concatenate([part.present for part in parts]),
-    )
 
 
 def _part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

@@ -7,7 +7,6 @@ import numpy as np
 from semantic_ids.codec import Codec
 from semantic_ids.codes import code_keys
 from semantic_ids.features import Features
-from semantic_ids.statistics import relative_errors
 
 
 @dataclass(frozen=True)
@@ -53,8 +52,8 @@ def measure_drift(
     fitted_relative_error: list[float] | None,
 ) -> Drift:
     """Encode new items and compare them with a catalogue's content codes (N, L)."""
-    latent = codec.fuse(features)
-    codes = codec.quantizer.encode(latent)
+    measured = codec.measure(features)
+    codes = measured.codes
     distances, unused = [], []
     for level, size in enumerate(codec.sizes):
         new, old = (
@@ -66,7 +65,7 @@ def measure_drift(
     known = _known(codes, content_codes, codec.sizes)
     return Drift(
         items=len(codes),
-        relative_error=tuple(relative_errors(codec.quantizer.errors(latent, codes), latent.matrix)),
+        relative_error=measured.relative_errors,
         fitted_relative_error=None
         if fitted_relative_error is None
         else tuple(fitted_relative_error),

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from semantic_ids.ids import check_unique, id_array
+from semantic_ids.mapped import release
 
 #: Rows that are read, fused and quantized together.
 BLOCK_ROWS = 4096
@@ -124,6 +125,12 @@ class Features:
         """Go through the items in order, at most `size` at a time."""
         for start in range(0, len(self), size):
             yield self.rows(slice(start, start + size))
+            self._release()
+
+    def _release(self) -> None:
+        """Let go of what was read of memory-mapped files, which else stays in memory."""
+        for array in self.modalities.values():
+            release(array)
 
     def modality(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Return one modality as a float32 array (N, d_m) and who has it, bool (N,).
@@ -201,9 +208,9 @@ def _check_finite(name: str, array: np.ndarray, present: np.ndarray) -> None:
         return
     bad = np.zeros(len(array), dtype=bool)
     for start in range(0, len(array), BLOCK_ROWS):
-        block = array[start : start + BLOCK_ROWS]
         with np.errstate(over="ignore"):
-            finite = np.isfinite(block.astype(np.float32))
+            finite = np.isfinite(array[start : start + BLOCK_ROWS].astype(np.float32))
+        release(array)
         bad[start : start + BLOCK_ROWS] = ~finite.all(axis=1)
     bad &= present
     if not bad.any():

@@ -1,5 +1,6 @@
 """Fitted: everything that a tokenizer is at one moment, as a value."""
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -7,11 +8,13 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from semantic_ids.catalogue import Catalogue
-from semantic_ids.codec import Codec, fuse
+from semantic_ids.codec import Codec
+from semantic_ids.errors import CollisionError
 from semantic_ids.features import Features
+from semantic_ids.fused import Fused
 from semantic_ids.ids import pack_ids, unpack_ids
+from semantic_ids.side import Side
 from semantic_ids.spec import Spec
-from semantic_ids.statistics import relative_errors
 from semantic_ids.storage import State, stored_array
 from semantic_ids.tokenizer_spec import TokenizerSpec
 
@@ -37,30 +40,85 @@ class Fitted:
     generation: int = 0
 
 
-def fit_stages(spec: TokenizerSpec, features: Features, *, progress: bool | None) -> Fitted:
-    """Fit every stage, one after the other, on a catalogue whose features carry ids."""
-    spec.check_size(len(features))
-    fuser = spec.fuser.fit(features, progress=progress)
-    latent = fuse(fuser, features)
-    quantizer = spec.quantizer.fit(latent, progress=progress)
-    content = quantizer.encode(latent)
-    errors = quantizer.errors(latent, content)
+def fit_stages(
+    spec: TokenizerSpec,
+    features: Features,
+    *,
+    side: Side | None = None,
+    progress: bool | None = None,
+) -> Fitted:
+    """Fit every stage, one after the other, on a catalogue whose features carry ids.
+
+    Fuser and quantizer learn from a sample where there are more rows than that; then all rows
+    go through them, block by block.
+    """
+    check_catalogue(spec, len(features), side)
+    learnt, learnt_side = _sample(spec, features, side)
+    fuser = spec.fuser.fit(learnt, side=learnt_side, progress=progress)
+    latent = Fused(fuser, learnt).whole()
+    codec = Codec(fuser, spec.quantizer.fit(latent, side=learnt_side, progress=progress))
+    del latent
+    measured = codec.measure(features, progress=progress)
     ids = np.arange(len(features)) if features.ids is None else features.ids
     codes = spec.resolver.resolve(
-        content,
+        measured.codes,
         ids,
-        quantizer.codebook_sizes,
-        candidates=lambda rows, m: quantizer.candidates(latent.rows(rows), m),
-        errors=errors[:, -1],
+        codec.sizes,
+        candidates=lambda rows, m: codec.candidates(features, rows, m),
+        errors=measured.errors,
+        priority=None if side is None else side.counts,
     )
-    sizes = quantizer.codebook_sizes + spec.resolver.added_sizes
     return Fitted(
         spec,
-        Codec(fuser, quantizer),
-        Catalogue(ids, codes, content, sizes),
-        ordered=quantizer.ordered,
-        relative_errors=relative_errors(errors, latent.matrix),
+        codec,
+        Catalogue(ids, codes, measured.codes, codec.sizes + spec.resolver.added_sizes),
+        ordered=codec.quantizer.ordered,
+        relative_errors=list(measured.relative_errors),
     )
+
+
+def check_catalogue(spec: TokenizerSpec, n: int, side: Side | None) -> None:
+    """Refuse a catalogue of n items that a spec cannot be fitted on, before any work begins.
+
+    Raises
+    ------
+    ValueError
+        if a codebook is larger than the catalogue or the sample, or `side` has another length
+        or lacks what the resolver needs.
+    CollisionError
+        if there are fewer codes than items.
+    """
+    if side is not None:
+        side.check_length(n)
+    sizes = spec.quantizer.codebook_sizes
+    if n < max(sizes):
+        raise ValueError(
+            f"codebook_size={max(sizes)} needs at least {max(sizes)} items, got {n}; "
+            f"choose codebook_size <= {n}"
+        )
+    total = math.prod(sizes + spec.resolver.added_sizes)
+    if n > total:
+        raise CollisionError(
+            f"{n:,} items, but only {total:,} codes (codebook sizes {list(sizes)}); "
+            "choose more levels or larger codebooks"
+        )
+    if spec.resolver.needs_priority and (side is None or side.counts is None):
+        raise ValueError(
+            f"side: {type(spec.resolver).__name__} needs counts, one an item; "
+            "give side=Side(counts=...)"
+        )
+
+
+def _sample(
+    spec: TokenizerSpec, features: Features, side: Side | None
+) -> tuple[Features, Side | None]:
+    """Return the rows to learn from, in order: all, or a seeded sample."""
+    n, size = len(features), spec.sample_size
+    if n <= size:
+        return features, side
+    rows = np.random.default_rng(spec.seed).choice(n, size=size, replace=False)
+    rows.sort()
+    return features.rows(rows), None if side is None else side.rows(rows)
 
 
 class _Metadata(Spec):

@@ -17,10 +17,10 @@ from semantic_ids.errors import CollisionError, NoCodecError
 from semantic_ids.features import Features
 from semantic_ids.fitted import Fitted, fit_stages, from_state, to_state
 from semantic_ids.ids import check_unique, id_array, is_id
-from semantic_ids.latent import Latent
 from semantic_ids.resolvers.base import Resolver
 from semantic_ids.resolvers.suffix import Suffix
-from semantic_ids.statistics import CodebookStatistics, codebook_statistics, relative_errors
+from semantic_ids.side import Side
+from semantic_ids.statistics import CodebookStatistics, codebook_statistics
 from semantic_ids.storage import State, read_state, write_state
 from semantic_ids.tokenizer_spec import TokenizerSpec
 from semantic_ids.trie import CodeTrie
@@ -61,7 +61,13 @@ class Tokenizer:
 
     @classmethod
     def fit(
-        cls, features: Any, *, ids: Any = None, progress: bool | None = None, **fields: Any
+        cls,
+        features: Any,
+        *,
+        ids: Any = None,
+        side: Side | None = None,
+        progress: bool | None = None,
+        **fields: Any,
     ) -> "Tokenizer":
         """Fit a tokenizer on a catalogue and give every item a unique code.
 
@@ -69,8 +75,9 @@ class Tokenizer:
         ----------
         features : array (N, d), mapping of modality name to array, or Features.
         ids : N distinct str or int; row numbers if left out.
+        side : what only fitting uses, such as counts for `Popularity`; one row an item.
         progress : show bars; None shows them in a terminal.
-        **fields : `fuser`, `quantizer`, `resolver`: the fields of TokenizerSpec. By default
+        **fields : `fuser`, `quantizer`, `resolver`, ...: the fields of TokenizerSpec. By default
             Concat, RQ-KMeans with 4 levels of 256, and NearestFree.
 
         Raises
@@ -80,17 +87,23 @@ class Tokenizer:
         CollisionError
             if there are more items than codes.
         """
-        return cls.of(TokenizerSpec(**fields), features, ids=ids, progress=progress)
+        return cls.of(TokenizerSpec(**fields), features, ids=ids, side=side, progress=progress)
 
     @classmethod
     def of(
-        cls, spec: TokenizerSpec, features: Any, *, ids: Any = None, progress: bool | None = None
+        cls,
+        spec: TokenizerSpec,
+        features: Any,
+        *,
+        ids: Any = None,
+        side: Side | None = None,
+        progress: bool | None = None,
     ) -> "Tokenizer":
         """Fit a tokenizer from a whole spec; see `fit`."""
         features = Features.of(features, ids)
         if features.ids is None:
             features = Features.of(features, np.arange(len(features)))
-        return cls(fit_stages(spec, features, progress=progress))
+        return cls(fit_stages(spec, features, side=side, progress=progress))
 
     @classmethod
     def from_codes(
@@ -218,8 +231,8 @@ class Tokenizer:
         codec = self._need_codec()
         features = Features.of(features, ids)
         names = self._check_new_ids(features.ids)
-        latent = codec.fuse(features)
-        content = codec.quantizer.encode(latent)
+        measured = codec.measure(features)
+        content = measured.codes
         catalogue = self._catalogue
         rows = catalogue.rows_or_none(names)
         changed = rows >= 0
@@ -235,7 +248,8 @@ class Tokenizer:
         catalogue = catalogue.revived(names[absent], content[absent])
         arriving = np.flatnonzero(catalogue.rows_or_none(names) < 0)
         if len(arriving):
-            codes = self._resolve(latent.rows(arriving), content[arriving], names[arriving])
+            errors = measured.errors[arriving]
+            codes = self._resolve(features.rows(arriving), content[arriving], errors)
             catalogue = catalogue.extended(names[arriving], codes, content[arriving])
         self._change(catalogue)
         return self.codes[catalogue.rows_or_none(names)]
@@ -258,15 +272,16 @@ class Tokenizer:
             raise ValueError(f"ids: this catalogue's ids are {kind}, got {ids.tolist()[0]!r}")
         return ids
 
-    def _resolve(self, latent: Latent, content: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    def _resolve(self, features: Features, content: np.ndarray, errors: np.ndarray) -> np.ndarray:
         """Return unique codes of arriving items, none of which was ever given out."""
-        quantizer = self._need_codec().quantizer
+        codec = self._need_codec()
         return self._need_spec().resolver.resolve(
             content,
-            ids,
-            quantizer.codebook_sizes,
-            candidates=lambda rows, m: quantizer.candidates(latent.rows(rows), m),
-            errors=quantizer.errors(latent, content)[:, -1],
+            id_array(features.ids),
+            codec.sizes,
+            candidates=lambda rows, m: codec.candidates(features, rows, m),
+            errors=errors,
+            priority=np.zeros(len(features)),  # nothing is known of them yet
             taken=self._catalogue.taken,
         )
 
@@ -396,8 +411,7 @@ class Tokenizer:
         if features.ids is None:
             features = Features.of(features, self.ids)
         content = self.content_codes[self._catalogue.rows(features.ids)]
-        latent = codec.fuse(features)
-        return relative_errors(codec.quantizer.errors(latent, content), latent.matrix)
+        return list(codec.measure(features, content).relative_errors)
 
     @property
     def spec(self) -> TokenizerSpec | None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from semantic_ids.features import Features
 from semantic_ids.latent import Latent
+from semantic_ids.side import Side
 from semantic_ids.spec import StageSpec
 
 Arrays = dict[str, np.ndarray]
@@ -27,8 +28,10 @@ class Fuser(StageSpec, ABC):
     group: ClassVar[str] = "semantic_ids.fusers"
 
     @abstractmethod
-    def fit(self, features: Features, *, progress: bool | None = None) -> "FittedFuser":
-        """Learn from a catalogue's features."""
+    def fit(
+        self, features: Features, *, side: Side | None = None, progress: bool | None = None
+    ) -> "FittedFuser":
+        """Learn from a catalogue's features; `side` has their rows."""
 
     @abstractmethod
     def restore(self, widths: Mapping[str, int], arrays: Arrays) -> "FittedFuser":

@@ -10,6 +10,7 @@ from semantic_ids.features import Features
 from semantic_ids.fusers.base import Arrays, FittedFuser, Fuser
 from semantic_ids.fusers.standardise import Standard
 from semantic_ids.latent import Latent, check_range
+from semantic_ids.side import Side
 from semantic_ids.storage import stored_array
 
 
@@ -40,7 +41,9 @@ class Concat(Fuser):
     kind: Literal["concat"] = "concat"
     weights: dict[str, Annotated[float, Field(ge=1e-6, le=1e6)]] = Field(default={})
 
-    def fit(self, features: Features, *, progress: bool | None = None) -> "FittedConcat":
+    def fit(
+        self, features: Features, *, side: Side | None = None, progress: bool | None = None
+    ) -> "FittedConcat":
         """Measure mean and deviation of each column over the rows that have the modality.
 
         Raises

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from semantic_ids.latent import Latent
+from semantic_ids.side import Side
 from semantic_ids.spec import StageSpec
 
 Arrays = dict[str, np.ndarray]
@@ -30,8 +31,10 @@ class Quantizer(StageSpec, ABC):
         """Number of codes at each level."""
 
     @abstractmethod
-    def fit(self, latent: Latent | Any, *, progress: bool | None = None) -> "FittedQuantizer":
-        """Learn codebooks from a Latent or a plain (N, d) array."""
+    def fit(
+        self, latent: Latent | Any, *, side: Side | None = None, progress: bool | None = None
+    ) -> "FittedQuantizer":
+        """Learn codebooks from a Latent or a plain (N, d) array; `side` has its rows."""
 
     @abstractmethod
     def restore(self, arrays: Arrays) -> "FittedQuantizer":

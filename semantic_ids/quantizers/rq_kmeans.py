@@ -10,6 +10,7 @@ from semantic_ids.progress import progress_bar
 from semantic_ids.quantizers.base import Arrays, FittedQuantizer, Quantizer
 from semantic_ids.quantizers.kmeans import kmeans
 from semantic_ids.quantizers.residual import ResidualCodebooks
+from semantic_ids.side import Side
 from semantic_ids.storage import stored_array
 
 
@@ -65,12 +66,15 @@ class RQKMeans(Quantizer):
         size = self.codebook_size
         return size if isinstance(size, tuple) else (size,) * self.levels
 
-    def fit(self, latent: Latent | Any, *, progress: bool | None = None) -> "FittedRQKMeans":
+    def fit(
+        self, latent: Latent | Any, *, side: Side | None = None, progress: bool | None = None
+    ) -> "FittedRQKMeans":
         """Learn the codebooks level by level.
 
         Parameters
         ----------
         latent : a Latent, or an array (N, d).
+        side : not used.
         progress : show a bar over the levels; None shows it in a terminal.
 
         Raises

@@ -10,13 +10,9 @@ from pydantic import Field
 from semantic_ids.codes import code_keys
 from semantic_ids.resolvers.assignment import Edges, auction, cheapest_matching
 from semantic_ids.resolvers.base import Candidates, Resolver, id_ranks
-from semantic_ids.resolvers.nearest_free import (
-    FIRST_CANDIDATES,
-    CodeSpace,
-    Offers,
-    nearest_free,
-    split,
-)
+from semantic_ids.resolvers.collisions import CodeSpace, split
+from semantic_ids.resolvers.nearest_free import FIRST_CANDIDATES, nearest_free
+from semantic_ids.resolvers.offers import Offers
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,9 @@ from pydantic import Field
 
 from semantic_ids.codes import code_keys
 from semantic_ids.resolvers.base import Candidates, Resolver
-from semantic_ids.resolvers.nearest_free import (
-    FIRST_CANDIDATES,
-    nearest_free,
-    split,
-    stable_matching,
-)
+from semantic_ids.resolvers.collisions import split
+from semantic_ids.resolvers.nearest_free import FIRST_CANDIDATES, nearest_free
+from semantic_ids.resolvers.offers import stable_matching
 
 
 class Sinkhorn(Resolver):

@@ -14,6 +14,7 @@ from semantic_ids import (
     Features,
     NearestFree,
     NoCodecError,
+    Popularity,
     RQKMeans,
     Suffix,
     Tokenizer,
@@ -584,9 +585,7 @@ def test_progress_is_shown_on_request_and_never_on_standard_output(capfd):
 
 
 def test_resolvers_that_a_tokenizer_cannot_use_are_refused_before_work_begins():
-    from semantic_ids.resolvers.popularity import Popularity
-
     with pytest.raises(ValueError, match="capacity > 1"):
         TokenizerSpec(resolver=NearestFree(capacity=2))
-    with pytest.raises(ValueError, match="needs counts"):
-        TokenizerSpec(resolver=Popularity())
+    with pytest.raises(ValueError, match="Popularity needs counts"):
+        Tokenizer.fit(vectors(), quantizer=SMALL, resolver=Popularity())

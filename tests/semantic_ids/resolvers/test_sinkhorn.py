@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from semantic_ids import CollisionError, NearestFree, RQKMeans
@@ -75,19 +75,20 @@ def test_the_item_with_less_to_lose_makes_way():
     assert resolve(Sinkhorn(), codes, table, (4,))[:, 0].tolist() == [0, 2, 1]
 
 
-@given(seed=SEEDS, n=st.integers(2, 6))
+@given(seed=SEEDS, n=st.integers(3, 6))
 def test_with_little_entropy_the_plan_is_the_best_assignment(seed, n):
-    # One prefix, a well spread table: enough iterations find the least sum of errors.
+    # One prefix, of which the first item keeps its code; no other assignment is nearly as good.
     rng = np.random.default_rng(seed)
-    codes, table = np.zeros((n, 1), dtype=np.int32), rng.integers(0, 20, size=(n, n)) / 20.0
-    table[0, 0] = -1  # the first item keeps the code
-    table[:, 1:] += rng.random((n, n - 1)) * 1e-3
-    unique = resolve(Sinkhorn(epsilon=0.005, iterations=3000), codes, table, (n,))[:, 0]
-    least = min(
-        table[np.arange(1, n), list(order)].sum() for order in itertools.permutations(range(1, n))
-    )
-    assert unique[0] == 0
-    assert table[np.arange(1, n), unique[1:]].sum() <= least + 0.02 * n
+    codes, table = np.zeros((n, 1), dtype=np.int32), rng.random((n, n))
+    table[0, 0] = -1
+    sums = {
+        order: table[np.arange(1, n), list(order)].sum()
+        for order in itertools.permutations(range(1, n))
+    }
+    best, second = sorted(sums, key=sums.__getitem__)[:2]
+    assume(sums[second] - sums[best] > 0.1)
+    unique = resolve(Sinkhorn(epsilon=0.005, iterations=1000), codes, table, (n,))
+    assert unique[:, 0].tolist() == [0, *best]
 
 
 def test_real_codebooks(tiny):
