@@ -133,8 +133,8 @@ def _graph(value: Any) -> "csr_array":
     from scipy.sparse import csr_array
 
     given = csr_array(value)
-    shape = np.shape(given)
-    if len(set(shape)) != 1 or len(shape) != 2:
+    shape = tuple(given.shape or ())
+    if len(shape) != 2 or shape[0] != shape[1]:
         raise ValueError(f"side.graph: expected shape (N, N), got {shape}")
     if given.dtype.kind not in "fiub":
         raise TypeError(f"side.graph: expected real numbers, got {given.dtype}")
