@@ -80,6 +80,12 @@ class Catalogue:
         return True
 
     @property
+    def nbytes(self) -> int:
+        """Bytes that the arrays take, indexes included; strings of up to 15 bytes count as 16."""
+        arrays = [value for value in vars(self).values() if isinstance(value, np.ndarray)]
+        return sum({id(_owner(array)): _owner(array).nbytes for array in arrays}.values())
+
+    @property
     def taken(self) -> np.ndarray:
         """All codes that were ever given out, those of retired rows too, (R, P) int32."""
         return self._all_codes
@@ -185,3 +191,8 @@ def _find(values: np.ndarray, rows: np.ndarray, wanted: np.ndarray) -> np.ndarra
 def _check_distinct(name: str, ordered: np.ndarray) -> None:
     if (ordered[1:] == ordered[:-1]).any():
         raise ValueError(f"catalogue: two items have one {name}")
+
+
+def _owner(array: np.ndarray) -> np.ndarray:
+    """Return the array whose memory a view shows."""
+    return array if array.base is None else _owner(array.base)

@@ -112,6 +112,8 @@ class Features:
         """Return some of the items (a slice gives views; rows are not checked again)."""
         part = object.__new__(Features)
         arrays = {name: array[index] for name, array in self.modalities.items()}
+        if not isinstance(index, slice):
+            self._release()
         part._set(arrays, self.present[index], None if self.ids is None else self.ids[index])
         return part
 

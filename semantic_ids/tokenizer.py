@@ -465,6 +465,11 @@ class Tokenizer:
             self._trie = CodeTrie.of(self.codes, self.code_sizes)
         return self._trie
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the catalogue takes in memory: ids, codes and the indexes of both."""
+        return self._catalogue.nbytes
+
     def items_under(self, prefix: Any) -> list[str | int]:
         """Return the ids of the items whose unique code begins with `prefix`, in code order."""
         return self.ids[self.trie.rows_under(prefix)].tolist()
