@@ -52,10 +52,11 @@ class Concat(Fuser):
     each pattern of missing modalities, so with thousands of columns combine it with a
     `reduction`.
 
-    How much of what is missing can be told from the rest depends on the data, and may be little:
-    `ridge` was chosen by the squared error on held-out items, which, relative to the mean's, was
-    .99 for film posters from texts (ml100k), and .94 for the sound and .98 for the pictures of
-    videos, from each other (tiktok).
+    How much of what is missing can be told from the rest depends on the data, and may be little.
+    The default of `ridge` is a compromise between two catalogues, by the squared error on held-out
+    items (five folds). Relative to that of the mean it is .996 for film posters from texts and
+    .997 for texts from posters (ml100k), .93 for the sound of videos from their pictures and .98
+    for pictures from sound (tiktok_features).
 
     Examples
     --------
