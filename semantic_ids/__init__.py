@@ -6,6 +6,7 @@ from semantic_ids.fusers.base import FittedFuser, Fuser
 from semantic_ids.fusers.concat import Concat
 from semantic_ids.latent import Latent
 from semantic_ids.quantizers.base import FittedQuantizer, Quantizer
+from semantic_ids.quantizers.per_modality import PerModality
 from semantic_ids.quantizers.rq_kmeans import RQKMeans
 from semantic_ids.resolvers.base import Resolver
 from semantic_ids.resolvers.nearest_free import NearestFree
@@ -35,6 +36,7 @@ __all__ = [
     "NearestFree",
     "NoCodecError",
     "Optimal",
+    "PerModality",
     "Popularity",
     "Quantizer",
     "RQKMeans",

@@ -91,9 +91,10 @@ def check_catalogue(spec: TokenizerSpec, n: int, side: Side | None) -> None:
     if side is not None:
         side.check_length(n)
     sizes = spec.quantizer.codebook_sizes
-    if n < max(sizes):
+    least = spec.quantizer.least_items
+    if n < least:
         raise ValueError(
-            f"codebook_size={max(sizes)} needs at least {max(sizes)} items, got {n}; "
+            f"codebook_size={least} needs at least {least} items, got {n}; "
             f"choose codebook_size <= {n}"
         )
     total = math.prod(sizes + spec.resolver.added_sizes)

@@ -49,10 +49,11 @@ class TokenizerSpec(Spec):
     def _unique_codes(self) -> "TokenizerSpec":
         if getattr(self.resolver, "capacity", 1) > 1:
             raise ValueError("resolver: capacity > 1 gives several items one code; use it alone")
-        if self.fit_sample is not None and self.fit_sample < max(self.quantizer.codebook_sizes):
+        least = self.quantizer.least_items
+        if self.fit_sample is not None and self.fit_sample < least:
             raise ValueError(
                 f"fit_sample={self.fit_sample} should be at least "
-                f"{max(self.quantizer.codebook_sizes)}, the entries of the largest codebook; "
+                f"{least}, the entries of the largest codebook; "
                 "256 rows an entry are enough"
             )
         return self

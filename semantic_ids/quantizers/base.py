@@ -30,6 +30,11 @@ class Quantizer(StageSpec, ABC):
     def codebook_sizes(self) -> tuple[int, ...]:
         """Number of codes at each level."""
 
+    @property
+    def least_items(self) -> int:
+        """Items that `fit` needs at least."""
+        return max(self.codebook_sizes)
+
     @abstractmethod
     def fit(
         self, latent: Latent | Any, *, side: Side | None = None, progress: bool | None = None

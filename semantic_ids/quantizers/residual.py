@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from semantic_ids.codes import check_codes
+from semantic_ids.exact import exact_product
 
 _UNIT32 = 2.0**-24  # unit roundoff of float32
 _TINY32 = 2.0**-126  # smallest normal float32, what an underflow loses at most
@@ -116,10 +117,10 @@ class ResidualCodebooks:
     def beam_codes(self, matrix: np.ndarray, m: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the m best codes a row that a beam of width m finds, best first.
 
-        The beam is complete where m reaches the number of all codes. Vectors and entries are
-        first rounded to so few bits that the matrix products are exact in float64, however
-        they are summed: the result depends on the row alone. The errors returned are those of
-        the unrounded vectors. A table of (sum of codebook sizes)^2 float64 is held meanwhile.
+        The beam is complete where m reaches the number of all codes. It goes by products of
+        vectors and entries that are rounded to some 20 bits, which do not depend on how they are
+        summed: so the result depends on the row alone. The errors returned are those of the
+        unrounded vectors. A table of (sum of codebook sizes)^2 float64 is held meanwhile.
 
         Returns
         -------
@@ -130,13 +131,11 @@ class ResidualCodebooks:
         codes = np.empty((len(matrix), m, len(self.sizes)), dtype=np.int32)
         errors = np.empty((len(matrix), m))
         entries = np.concatenate(self.codebooks).astype(np.float64)
-        bits = (53 - math.ceil(math.log2(self.width + 1))) // 2 - 1
-        rounded = _round_bits(entries, bits, axis=None)
-        half_norms, products = self._products(rounded)
+        half_norms, products = self._products(entries)
         rows = max(1, _CACHED_VALUES // (m * max(*self.sizes, self.width)))
         for outer in _blocks(len(matrix), _BLOCK_VALUES // max(len(entries), self.width)):
             x = matrix[outer].astype(np.float64)
-            scores = half_norms - _round_bits(x, bits, axis=1) @ rounded.T
+            scores = half_norms - exact_product(x, entries.T, parts=1)
             for inner in _blocks(len(x), rows):
                 found = self._beam_block(scores[inner], products, m)
                 at = slice(outer.start + inner.start, outer.start + inner.stop)
@@ -147,7 +146,7 @@ class ResidualCodebooks:
         """Return half the squared norms of all entries, and for each level the products of
         the entries of the levels before with its own, (K_before, K_level) each.
         """
-        products = entries @ entries.T
+        products = exact_product(entries, entries.T, parts=1)
         ends = np.cumsum(self.sizes)
         spans = [slice(end - size, end) for end, size in zip(ends, self.sizes, strict=True)]
         before = [
@@ -206,13 +205,6 @@ def _half_norms(book: np.ndarray) -> np.ndarray:
     repeated[first] = False
     half[repeated] = np.inf
     return half
-
-
-def _round_bits(values: np.ndarray, bits: int, axis: int | None) -> np.ndarray:
-    """Round to multiples of the largest magnitude (a row's, or of all) times 2^-bits."""
-    largest = np.abs(values).max(axis=axis, keepdims=True)
-    step = np.exp2(np.ceil(np.log2(np.where(largest > 0, largest, 1.0))) - bits)
-    return np.rint(values / step) * step
 
 
 def _smallest(values: np.ndarray, m: int) -> np.ndarray:
