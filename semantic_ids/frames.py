@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -135,17 +136,20 @@ def read_batches(
     readings = {key: _Reading(key, group, rows, name, mapped) for key, group in groups.items()}
     names: list[np.ndarray] = []
     start = 0
-    for batch in batches:
-        if id_column is not None:
-            names.append(_ids(batch.column(id_column), f"{name}, column {id_column!r}", start))
+    with ExitStack() as files:
         for reading in readings.values():
-            reading.take(batch, start)
-        start += batch.num_rows
-    return Table(
-        {key: reading.array() for key, reading in readings.items()},
-        {key: reading.present for key, reading in readings.items()},
-        np.concatenate(names) if names else None,
-    )
+            files.callback(reading.close)
+        for batch in batches:
+            if id_column is not None:
+                names.append(_ids(batch.column(id_column), f"{name}, column {id_column!r}", start))
+            for reading in readings.values():
+                reading.take(batch, start)
+            start += batch.num_rows
+        return Table(
+            {key: reading.array() for key, reading in readings.items()},
+            {key: reading.present for key, reading in readings.items()},
+            np.concatenate(names) if names else None,
+        )
 
 
 def import_pyarrow() -> Any:
@@ -191,8 +195,7 @@ def _layout(
             numbered.setdefault(key, {})[int(match[2])] = column
         else:
             raise ValueError(
-                f"{name}, column {column!r}: {schema.field(column).type} cannot be used; "
-                f"{_EXPECTED}"
+                f"{name}, column {column!r}: {_why_not(column, str(schema.field(column).type))}"
             )
         if key not in order:
             order.append(key)
@@ -222,6 +225,14 @@ def _id_column(columns: list[str], name: str, ids: str | None) -> str | None:
     if len(found) > 1:
         raise ValueError(f"{name}: columns {found} may both be ids; drop one of them")
     return found[0] if found else None
+
+
+def _why_not(column: str, type_: str) -> str:
+    if _NO_MODALITY.fullmatch(column):
+        return "ids or an index that are not in use; name them with ids=..., or leave them out"
+    if column.isdecimal():
+        return "has no name; a frame that is one matrix goes in as frame.to_numpy()"
+    return f"{type_} cannot be used; {_EXPECTED}"
 
 
 def _kind(
@@ -258,7 +269,7 @@ class _Reading:
         """Read the rows of a batch, the first of which is row `start` of all."""
         columns = [batch.column(column) for column in self._group.columns]
         if self._group.kind == "text":
-            values, present = _texts(columns[0], self._what)
+            values, present = text_array(columns[0].to_pylist(), self._what)
         elif self._group.kind == "lists":
             width = None if self._rows is None else self._rows.shape[1]
             values, present = _lists(columns[0], self._group.dtype, self._what, start, width)
@@ -281,6 +292,11 @@ class _Reading:
             )
         return self._rows if isinstance(self._rows, np.ndarray) else self._rows.mapped()
 
+    def close(self) -> None:
+        """Close the file that rows were written into, if any."""
+        if isinstance(self._rows, RowFile):
+            self._rows.close()
+
 
 def _ids(column: "pa.Array", what: str, start: int) -> np.ndarray:
     missing = np.flatnonzero(_nulls(column))
@@ -289,36 +305,35 @@ def _ids(column: "pa.Array", what: str, start: int) -> np.ndarray:
     return id_array(column.to_pylist(), name=what)
 
 
-def _texts(column: "pa.Array", what: str) -> tuple[np.ndarray, np.ndarray]:
-    return text_array(column.to_pylist(), what)
-
-
 def _lists(
     column: "pa.Array", dtype: np.dtype, what: str, start: int, width: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return rows (n, width) of lists, and which are not null."""
+    """Return rows (n, width) of lists, and which are not null; None is a width not known yet."""
     from pyarrow.compute import call_function
 
     present = ~_nulls(column)
     lengths = np.asarray(call_function("list_value_length", [column.drop_null()]))
-    expected = int(lengths[0]) if width is None and len(lengths) else width
+    if not len(lengths):
+        return np.zeros((len(column), width or 0), dtype=dtype), present
+    expected = int(lengths[0]) if width is None else width
     other = np.flatnonzero((lengths != expected) | (lengths == 0))
     if len(other):
         row = start + np.flatnonzero(present)[other[0]]
-        remedy = "" if lengths[other[0]] else "; null says that an item has none"
+        if not lengths[other[0]]:
+            raise ValueError(f"{what}: row {row} is an empty list; null says that an item has none")
         raise ValueError(
-            f"{what}: row {row} is a list of {lengths[other[0]]} numbers, "
-            f"expected {expected or 'at least 1'} as before{remedy}"
+            f"{what}: row {row} is a list of {lengths[other[0]]} numbers, expected {expected} as "
+            "in the first row"
         )
     flat, missing = _numbers(column.flatten(), dtype)
     if missing.any():
         if dtype.kind != "f":
-            inside = int(np.flatnonzero(missing)[0]) // int(lengths[0])
+            inside = int(np.flatnonzero(missing)[0]) // expected
             row = start + np.flatnonzero(present)[inside]
             raise ValueError(f"{what}: row {row} has null inside its list")
         flat[missing] = np.nan  # what NaN means is for Features to say
-    values = np.zeros((len(column), expected or 0), dtype=dtype)
-    values[present] = flat.reshape(len(lengths), -1) if len(lengths) else 0
+    values = np.zeros((len(column), expected), dtype=dtype)
+    values[present] = flat.reshape(-1, expected)
     return values, present
 
 

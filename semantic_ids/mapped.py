@@ -47,12 +47,13 @@ class RowFile:
     >>> rows[1:3] = np.ones((2, 2))
     >>> rows.mapped().tolist()
     [[0.0, 0.0], [1.0, 1.0], [1.0, 1.0]]
+    >>> rows.close()
     """
 
     def __init__(self, shape: tuple[int, int], dtype: np.dtype) -> None:
         self.shape = shape
         self._dtype = dtype
-        self._file = tempfile.TemporaryFile(prefix="semantic-ids-")  # noqa: SIM115 (see `mapped`)
+        self._file = tempfile.TemporaryFile(prefix="semantic-ids-")  # noqa: SIM115 (see `close`)
         self._file.truncate(shape[0] * self._row_bytes)
 
     @property
@@ -64,7 +65,10 @@ class RowFile:
         self._file.write(np.ascontiguousarray(values, dtype=self._dtype).data)
 
     def mapped(self) -> np.ndarray:
-        """Return all rows as a read-only map; nothing can be written any more."""
-        with self._file as file:
-            file.flush()
-            return np.memmap(file, dtype=self._dtype, mode="r", shape=self.shape)
+        """Return all rows as a read-only map, which outlives the file's closing."""
+        self._file.flush()
+        return np.memmap(self._file, dtype=self._dtype, mode="r", shape=self.shape)
+
+    def close(self) -> None:
+        """Close the file: nothing can be written any more."""
+        self._file.close()

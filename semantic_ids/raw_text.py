@@ -23,7 +23,9 @@ def is_text(value: Any) -> bool:
             return True
     elif not isinstance(value, list | tuple):
         return False
-    return isinstance(next((text for text in value if text is not None), None), str)
+    if not len(value):
+        return False
+    return isinstance(next((text for text in value if text is not None), ""), str)
 
 
 def text_array(texts: Sequence[Any] | np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
