@@ -135,16 +135,20 @@ def read_batches(
     id_column, groups = _layout(schema, name, ids)
     readings = {key: _Reading(key, group, rows, name, mapped) for key, group in groups.items()}
     names: list[np.ndarray] = []
-    start = 0
+    start = stop = 0
     with ExitStack() as files:
         for reading in readings.values():
             files.callback(reading.close)
         for batch in batches:
+            start, stop = stop, stop + batch.num_rows
+            if stop > rows:
+                break
             if id_column is not None:
                 names.append(_ids(batch.column(id_column), f"{name}, column {id_column!r}", start))
             for reading in readings.values():
                 reading.take(batch, start)
-            start += batch.num_rows
+        if stop != rows:
+            raise ValueError(f"{name}: states {rows:,} rows, but holds others")
         return Table(
             {key: reading.array() for key, reading in readings.items()},
             {key: reading.present for key, reading in readings.items()},

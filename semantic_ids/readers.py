@@ -195,7 +195,7 @@ def read_parquet(path: Path, ids: str | None = None) -> Table:
                 ids=ids,
                 mapped=True,
             )
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the system's, such as a full disk, not pyarrow's
         raise ValueError(f"{path}: not a parquet file, or damaged: {error}") from None

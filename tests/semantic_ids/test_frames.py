@@ -166,7 +166,9 @@ CELLS = st.one_of(st.none(), st.just(math.nan), st.floats(-9, 9, width=32))
 
 @settings(max_examples=60)
 @given(data=st.data(), n=st.integers(1, 9), width=st.integers(1, 3))
-def test_any_numbered_columns_are_read_as_a_double_loop_reads_them(tmp_path_factory, data, n, width):
+def test_any_numbered_columns_are_read_as_a_double_loop_reads_them(
+    tmp_path_factory, data, n, width
+):
     rows = st.lists(CELLS, min_size=width, max_size=width)
     full = st.lists(st.floats(-9, 9, width=32), min_size=width, max_size=width)
     cells = data.draw(st.lists(st.one_of(full, full, rows), min_size=n, max_size=n))
@@ -187,7 +189,9 @@ def test_any_numbered_columns_are_read_as_a_double_loop_reads_them(tmp_path_fact
         else:
             values, present = Features(value).modality("x")
             assert present.tolist() == [not any(row) for row in gaps]
-            expected = [[0.0] * width if any(g) else row for g, row in zip(gaps, cells, strict=True)]
+            expected = [
+                [0.0] * width if any(g) else row for g, row in zip(gaps, cells, strict=True)
+            ]
             assert values.tolist() == expected
 
 
