@@ -17,6 +17,9 @@ from semantic_ids.resolvers.suffix import Suffix
 from semantic_ids.side import Side
 from semantic_ids.spec import Spec
 from semantic_ids.statistics import CodebookStatistics, LevelStatistics
+from semantic_ids.text.base import FittedText, TextVectorizer
+from semantic_ids.text.language_model import SentenceTransformerText
+from semantic_ids.text.tfidf import TfidfText
 from semantic_ids.tokenizer import Tokenizer
 from semantic_ids.tokenizer_spec import TokenizerSpec
 from semantic_ids.trie import CodeTrie
@@ -30,6 +33,7 @@ __all__ = [
     "Features",
     "FittedFuser",
     "FittedQuantizer",
+    "FittedText",
     "Fuser",
     "Latent",
     "LevelStatistics",
@@ -41,11 +45,14 @@ __all__ = [
     "Quantizer",
     "RQKMeans",
     "Resolver",
+    "SentenceTransformerText",
     "Side",
     "Sinkhorn",
     "Spec",
     "StaleFolderError",
     "Suffix",
+    "TextVectorizer",
+    "TfidfText",
     "TokenBatch",
     "Tokenizer",
     "TokenizerSpec",

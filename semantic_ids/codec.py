@@ -1,6 +1,6 @@
-"""Codec: a fitted fuser and a fitted quantizer, one pure function from features to codes."""
+"""Codec: fitted vectorizers, fuser and quantizer, one pure function from features to codes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from semantic_ids.latent import Latent
 from semantic_ids.progress import progress_bar
 from semantic_ids.quantizers.base import FittedQuantizer, Quantizer
 from semantic_ids.statistics import ErrorSums
+from semantic_ids.text.base import FittedText, TextVectorizer
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,18 @@ class Codec:
     Parameters
     ----------
     fuser, quantizer : fitted one after the other.
+    texts : the vectorizer of each modality that is raw text, by name.
     """
 
-    def __init__(self, fuser: FittedFuser, quantizer: FittedQuantizer) -> None:
+    def __init__(
+        self,
+        fuser: FittedFuser,
+        quantizer: FittedQuantizer,
+        texts: Mapping[str, FittedText] | None = None,
+    ) -> None:
         self.fuser = fuser
         self.quantizer = quantizer
+        self.texts = dict(texts or {})
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -81,7 +89,7 @@ class Codec:
         self, features: Features, rows: np.ndarray, m: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """Name the best codes of some rows, block by block; see `FittedQuantizer.candidates`."""
-        blocks = Fused(self.fuser, features).blocks(rows)
+        blocks = Fused(self.fuser, features, self.texts).blocks(rows)
         found = [self.quantizer.candidates(latent, m) for latent in blocks]
         return np.concatenate([c for c, _ in found]), np.concatenate([e for _, e in found])
 
@@ -89,19 +97,25 @@ class Codec:
         start = 0
         bar = progress_bar(description="items", total=len(features), progress=progress)
         with bar:
-            for latent in Fused(self.fuser, features).blocks():
+            for latent in Fused(self.fuser, features, self.texts).blocks():
                 yield slice(start, start + len(latent)), latent
                 start += len(latent)
                 bar.update(len(latent))
 
     def decode(self, codes: Any) -> dict[str, np.ndarray]:
-        """Return the features, one float32 array a modality, of content codes (n, L)."""
+        """Return the features, one float32 array a modality, of content codes (n, L).
+
+        Those of raw text are its vectors.
+        """
         return self.fuser.inverse(self.quantizer.decode(check_codes(codes, self.sizes)))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return what was learned, as named arrays."""
         fuser, quantizer = self.fuser.arrays(), self.quantizer.arrays()
+        # Numbered, since a modality may have a dot in its name.
+        texts = enumerate(text.arrays() for text in self.texts.values())
         return {
+            **{f"text{i}.{name}": array for i, text in texts for name, array in text.items()},
             **{f"fuser.{name}": array for name, array in fuser.items()},
             **{f"quantizer.{name}": array for name, array in quantizer.items()},
         }
@@ -111,10 +125,12 @@ class Codec:
         cls,
         fuser: Fuser,
         quantizer: Quantizer,
+        text: TextVectorizer,
         widths: Mapping[str, int],
+        texts: Sequence[str],
         arrays: Mapping[str, np.ndarray],
     ) -> "Codec":
-        """Rebuild from specs, the widths of the modalities, and `arrays`.
+        """Rebuild from specs, widths of the modalities, names of those of raw text, and `arrays`.
 
         Raises
         ------
@@ -124,7 +140,11 @@ class Codec:
         codec = cls(
             fuser.restore(widths, _part(arrays, "fuser.")),
             quantizer.restore(_part(arrays, "quantizer.")),
+            {name: text.restore(_part(arrays, f"text{i}.")) for i, name in enumerate(texts)},
         )
+        for name, fitted in codec.texts.items():
+            if fitted.width != widths.get(name):
+                raise ValueError(f"texts: {name!r} has {fitted.width} columns, not as in widths")
         if codec.arrays().keys() != arrays.keys():
             raise ValueError(f"codec: the spec has no use for all of {sorted(arrays)}")
         return codec

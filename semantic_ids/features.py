@@ -2,43 +2,74 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from semantic_ids.frames import is_a
 from semantic_ids.ids import check_unique, id_array
 from semantic_ids.mapped import release
+from semantic_ids.readers import SINGLE as SINGLE
+from semantic_ids.readers import read
 
 #: Rows that are read, fused and quantized together.
 BLOCK_ROWS = 4096
 
-#: The name of the modality where features came as one array without a name.
-SINGLE = "features"
-
 
 @dataclass(frozen=True, init=False, eq=False)
 class Features:
-    """Feature vectors of N items in one or several modalities.
+    """Features of N items in one or several modalities: vectors, or raw text.
 
-    The arrays are kept as they came (not copied) and read block by block as float32.
+    Arrays are kept as they came (not copied) and read block by block as float32.
 
     Parameters
     ----------
-    modalities : mapping of modality name to a real array of shape (N, d_m), any d_m >= 1. One
-        array without a name becomes the modality ``"features"``.
+    modalities : any of these.
+
+        - Mapping of modality name to a real array or torch tensor of shape (N, d_m), any
+          d_m >= 1; to raw text, a sequence of N str, None where there is none; to a pandas or
+          polars Series; or to a `pathlib.Path` of a file of one modality.
+        - One array without a name, which becomes the modality ``"features"``.
+        - A DataFrame of pandas or polars: see below.
+        - A `pathlib.Path`. A ``.npy`` file holds an array (N, d); a ``.safetensors`` file one or
+          several, each a modality by its name, in the order of the names. Both are memory-mapped
+          and must stay as they are meanwhile. A ``.parquet`` file holds columns, as a DataFrame
+          does; its vectors are unpacked once, batch by batch, into an unlinked file in the
+          folder of temporary files, which then is memory-mapped.
     present : mapping of modality name to a bool array (N,), True where the item has that
         modality. A modality without an entry is present for every item. Values in absent rows
         are ignored and may be NaN.
-    ids : N distinct str or int, or None for rows without ids.
+    ids : N distinct str or int, or None for rows without ids; of columns, the name of the one
+        that holds them.
+    missing : ``"nan"`` declares that an item whose vector is NaN throughout lacks that modality.
+
+    Attributes
+    ----------
+    modalities : by name, an array (N, d_m), or a numpy string array (N,) of raw text.
+    present : bool (N, M), which item has which modality.
+    ids : int64 or a numpy string array (N,), or None.
 
     Raises
     ------
+    FileNotFoundError
+        if a file is missing.
+    ImportError
+        if pyarrow is missing, which frames and ``.parquet`` files need (the extra ``frames``).
     TypeError
-        if a modality is not a numeric array.
+        if a modality is neither a numeric array nor text.
     ValueError
         if an array is not two-dimensional, is empty, holds NaN, infinity or a number beyond
         float32 in a present row, or the lengths differ; if a modality is present for no item
-        or an item has no modality; if ids repeat.
+        or an item has no modality; if ids repeat; if a file or a column cannot be used.
+
+    Notes
+    -----
+    Columns are read by one set of rules. Ids are in the column that `ids` names, else in ``id``
+    or ``item_id``, if there is one. A column of lists of numbers, all of one length, is a modality;
+    null says that an item lacks it. Numeric columns ``text_0``, ``text_1``, ... are together the
+    modality ``text``; an item lacks it where all of them are null or NaN. A column of str is a
+    modality of raw text. Any other column is refused by name. The index of a pandas frame is not
+    read.
 
     Examples
     --------
@@ -46,6 +77,8 @@ class Features:
     ...                     present={"image": [True, False, True]}, ids=["a", "b", "c"])
     >>> len(features), features.widths
     (3, {'text': 2, 'image': 4})
+    >>> Features({"title": ["red lipstick", "blue lipstick", None], "text": np.ones((3, 2))})
+    Features(3 items; title: raw text (66.7% present); text: 2 x float64)
     """
 
     modalities: dict[str, np.ndarray]
@@ -56,28 +89,29 @@ class Features:
         self,
         modalities: Any,
         present: Mapping[str, Any] | None = None,
-        ids: Sequence[str] | Sequence[int] | np.ndarray | None = None,
+        ids: str | Sequence[str] | Sequence[int] | np.ndarray | None = None,
+        missing: Literal["nan"] | None = None,
     ) -> None:
-        if not isinstance(modalities, Mapping):
-            modalities = {SINGLE: modalities}
-        if not modalities:
+        if missing not in (None, "nan"):
+            raise ValueError(f"missing: expected None or 'nan', got {missing!r}")
+        table = read(modalities, ids if isinstance(ids, str) else None)
+        if not table.modalities:
             raise ValueError("features: expected at least one modality, got none")
-        for name in modalities:
+        for name in table.modalities:
             if not isinstance(name, str):
                 raise TypeError(f"features: modality names are str, got {name!r}")
         arrays = {
-            name: as_matrix(value, f"features[{name!r}]") for name, value in modalities.items()
+            name: value if _is_raw_text(value) else as_matrix(value, f"features[{name!r}]")
+            for name, value in table.modalities.items()
         }
         n = _same_length({f"features[{name!r}]": len(array) for name, array in arrays.items()})
-        mask = _presence(list(arrays), present or {}, n)
-        names = None
-        if ids is not None:
-            names = id_array(ids)
-            _same_length({"features": n, "ids": len(names)})
-            check_unique(names)
-        _check_present(list(arrays), mask, names)
+        mask = _presence(list(arrays), table.present, n)
+        mask &= _presence(list(arrays), present or {}, n)
+        names = _item_ids(ids, table.ids, n)
         for column, (name, array) in enumerate(arrays.items()):
-            _check_finite(name, array, mask[:, column])
+            if array.dtype.kind == "f":
+                mask[:, column] = _check_finite(name, array, mask[:, column], missing == "nan")
+        _check_present(list(arrays), mask, names)
         self._set(arrays, mask, names)
 
     def _set(self, arrays: dict[str, np.ndarray], mask: np.ndarray, ids: np.ndarray | None) -> None:
@@ -94,28 +128,43 @@ class Features:
             return value
         if value.ids is not None:
             raise ValueError("ids: the features carry ids of their own; give them once")
-        return cls(
-            value.modalities,
-            {name: value.present[:, i] for i, name in enumerate(value.modalities)},
-            ids,
-        )
+        named = object.__new__(cls)
+        named._set(value.modalities, value.present, _item_ids(ids, None, len(value)))
+        return named
 
     def __len__(self) -> int:
         return len(self.present)
 
     @property
     def widths(self) -> dict[str, int]:
-        """Number of columns of each modality."""
+        """Number of columns of each modality.
+
+        Raises
+        ------
+        TypeError
+            if a modality is raw text, which has none before it is vectorised.
+        """
+        for name in self.texts:
+            raise _raw_text_error(name)
         return {name: array.shape[1] for name, array in self.modalities.items()}
+
+    @property
+    def texts(self) -> list[str]:
+        """Names of the modalities that are raw text."""
+        return [name for name, array in self.modalities.items() if _is_raw_text(array)]
 
     def rows(self, index: slice | np.ndarray) -> "Features":
         """Return some of the items (a slice gives views; rows are not checked again)."""
         part = object.__new__(Features)
-        arrays = {name: array[index] for name, array in self.modalities.items()}
-        if not isinstance(index, slice):
-            self._release()
+        arrays = {name: _rows(array, index) for name, array in self.modalities.items()}
         part._set(arrays, self.present[index], None if self.ids is None else self.ids[index])
         return part
+
+    def replaced(self, arrays: Mapping[str, np.ndarray]) -> "Features":
+        """Return the same items with other arrays, as long, for some modalities (not checked)."""
+        other = object.__new__(Features)
+        other._set({**self.modalities, **arrays}, self.present, self.ids)
+        return other
 
     def without_ids(self) -> "Features":
         """Return the same rows without their ids."""
@@ -138,7 +187,14 @@ class Features:
         """Return one modality as a float32 array (N, d_m) and who has it, bool (N,).
 
         Absent rows come as zeros.
+
+        Raises
+        ------
+        TypeError
+            if it is raw text.
         """
+        if _is_raw_text(self.modalities[name]):
+            raise _raw_text_error(name)
         present = self.present[:, list(self.modalities).index(name)]
         values = np.where(present[:, None], self.modalities[name], 0).astype(np.float32)
         return values, present
@@ -146,17 +202,20 @@ class Features:
     def __repr__(self) -> str:
         shares = self.present.mean(axis=0)
         parts = [
-            f"{name}: {array.shape[1]} x {array.dtype}"
-            + ("" if share == 1 else f" ({share:.1%} present)")
+            f"{name}: {_what(array)}" + ("" if share == 1 else f" ({share:.1%} present)")
             for (name, array), share in zip(self.modalities.items(), shares, strict=True)
         ]
         return f"Features({len(self):,} items; {'; '.join(parts)})"
 
 
 def as_matrix(value: Any, name: str) -> np.ndarray:
-    """Return `value` as a real array (items, columns), at least 1 x 1; errors begin with `name`."""
+    """Return an array or a torch tensor as a real array (items, columns), at least 1 x 1.
+
+    Tensors are taken from their device; types that numpy lacks, such as bfloat16, become float32.
+    Errors begin with `name`.
+    """
     try:
-        array = np.asarray(value)
+        array = _of_tensor(value, name) if is_a(value, "torch", "Tensor") else np.asarray(value)
     except ValueError as error:  # ragged nested lists
         raise ValueError(f"{name}: not a rectangular array: {error}") from None
     if array.dtype.kind not in "fiub":
@@ -168,6 +227,61 @@ def as_matrix(value: Any, name: str) -> np.ndarray:
     if 0 in array.shape:
         raise ValueError(f"{name}: expected at least one item and one column, got {array.shape}")
     return array
+
+
+def _of_tensor(tensor: Any, name: str) -> np.ndarray:
+    if str(tensor.layout) != "torch.strided":
+        raise TypeError(
+            f"{name}: expected a dense tensor, got {tensor.layout}; give its to_dense()"
+        )
+    known = {"torch.float16", "torch.float32", "torch.float64"}
+    if tensor.is_floating_point() and str(tensor.dtype) not in known:
+        tensor = tensor.float()
+    return tensor.numpy(force=True)  # also off another device, and without its gradient
+
+
+def _is_raw_text(array: Any) -> bool:
+    return isinstance(array, np.ndarray) and array.dtype.kind == "T" and array.ndim == 1
+
+
+def _raw_text_error(name: str) -> TypeError:
+    return TypeError(
+        f"features[{name!r}]: raw text has no columns; Tokenizer.fit vectorises it "
+        "(text=TfidfText()), elsewhere do it first: TfidfText().fit(texts).transform(texts)"
+    )
+
+
+def _what(array: np.ndarray) -> str:
+    return "raw text" if _is_raw_text(array) else f"{array.shape[1]} x {array.dtype}"
+
+
+def _rows(array: np.ndarray, index: slice | np.ndarray) -> np.ndarray:
+    if isinstance(index, slice) or array.flags.writeable:
+        return array[index]
+    # Of a map, rows that lie apart touch a page each, or more: they are let go on the way.
+    index = np.flatnonzero(index) if np.asarray(index).dtype == bool else np.asarray(index)
+    rows = np.empty((len(index), *array.shape[1:]), dtype=array.dtype)
+    for start in range(0, len(index), BLOCK_ROWS):
+        rows[start : start + BLOCK_ROWS] = array[index[start : start + BLOCK_ROWS]]
+        release(array)
+    return rows
+
+
+def _item_ids(given: Any, found: np.ndarray | None, n: int) -> np.ndarray | None:
+    """Return ids as an array: those that came with the features, or were given apart."""
+    if isinstance(given, str) and found is None:
+        raise TypeError(
+            f"ids: expected a sequence or 1-D array of ids, got {given!r}; only frames and "
+            ".parquet files have a column to name"
+        )
+    if given is not None and not isinstance(given, str) and found is not None:
+        raise ValueError("ids: the features come with a column of ids; give them once")
+    if given is None and found is None:
+        return None
+    names = id_array(given) if found is None else found
+    _same_length({"features": n, "ids": len(names)})
+    check_unique(names)
+    return names
 
 
 def _same_length(lengths: dict[str, int]) -> int:
@@ -205,23 +319,29 @@ def _check_present(names: list[str], mask: np.ndarray, ids: np.ndarray | None) -
         )
 
 
-def _check_finite(name: str, array: np.ndarray, present: np.ndarray) -> None:
-    if array.dtype.kind != "f":
-        return
+def _check_finite(
+    name: str, array: np.ndarray, present: np.ndarray, nan_is_missing: bool
+) -> np.ndarray:
+    """Return who has a modality of floats; refuse rows of theirs that are not finite."""
+    present = present.copy()
     bad = np.zeros(len(array), dtype=bool)
     for start in range(0, len(array), BLOCK_ROWS):
+        part = slice(start, start + BLOCK_ROWS)
         with np.errstate(over="ignore"):
-            finite = np.isfinite(array[start : start + BLOCK_ROWS].astype(np.float32))
+            values = array[part].astype(np.float32)
         release(array)
-        bad[start : start + BLOCK_ROWS] = ~finite.all(axis=1)
-    bad &= present
+        if nan_is_missing:
+            present[part] &= ~np.isnan(values).all(axis=1)
+        bad[part] = ~np.isfinite(values).all(axis=1) & present[part]
     if not bad.any():
-        return
+        return present
     first = int(np.flatnonzero(bad)[0])
     what, remedy = "a number beyond float32", ""
     if np.isnan(array[first]).any():
         what = "NaN"
         remedy = f"; mark missing rows in the mask: present={{{name!r}: ...}}"
+        if nan_is_missing:
+            remedy = "; missing='nan' is for rows that are NaN throughout"
     elif np.isinf(array[first]).any():
         what = "infinity"
     verb = "row holds" if bad.sum() == 1 else "rows hold"

@@ -16,6 +16,7 @@ from semantic_ids.ids import pack_ids, unpack_ids
 from semantic_ids.side import Side
 from semantic_ids.spec import Spec
 from semantic_ids.storage import State, stored_array
+from semantic_ids.text.base import fit_texts, vectorise
 from semantic_ids.tokenizer_spec import TokenizerSpec
 
 
@@ -49,14 +50,16 @@ def fit_stages(
 ) -> Fitted:
     """Fit every stage, one after the other, on a catalogue whose features carry ids.
 
-    Fuser and quantizer learn from a sample where there are more rows than that; then all rows
-    go through them, block by block.
+    Vectorizers, fuser and quantizer learn from a sample where there are more rows than that;
+    then all rows go through them, block by block.
     """
     check_catalogue(spec, len(features), side)
     learnt, learnt_side = _sample(spec, features, side)
+    texts = fit_texts(spec.text, learnt, progress=progress)
+    learnt = vectorise(learnt, texts)
     fuser = spec.fuser.fit(learnt, side=learnt_side, progress=progress)
-    latent = Fused(fuser, learnt).whole()
-    codec = Codec(fuser, spec.quantizer.fit(latent, side=learnt_side, progress=progress))
+    latent = Fused(fuser, learnt, {}).whole()
+    codec = Codec(fuser, spec.quantizer.fit(latent, side=learnt_side, progress=progress), texts)
     del latent
     measured = codec.measure(features, progress=progress)
     ids = np.arange(len(features)) if features.ids is None else features.ids
@@ -133,6 +136,7 @@ class _Metadata(Spec):
     generation: int = Field(ge=0)
     # Pairs, not a mapping: their order is that of the columns, and JSON objects have none.
     widths: tuple[tuple[str, Annotated[int, Field(ge=1)]], ...]
+    texts: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> "_Metadata":
@@ -158,6 +162,7 @@ def to_state(fitted: Fitted) -> State:
         "relative_errors": fitted.relative_errors,
         "generation": fitted.generation,
         "widths": [] if fitted.codec is None else list(fitted.codec.fuser.widths.items()),
+        "texts": [] if fitted.codec is None else list(fitted.codec.texts),
     }
     ids, codes, content, retired = catalogue.to_rows()
     files = {
@@ -191,7 +196,12 @@ def from_state(state: State) -> Fitted:
     if metadata.spec is not None:
         stored = state.files.get("codec", {})
         codec = Codec.restore(
-            metadata.spec.fuser, metadata.spec.quantizer, dict(metadata.widths), stored
+            metadata.spec.fuser,
+            metadata.spec.quantizer,
+            metadata.spec.text,
+            dict(metadata.widths),
+            metadata.texts,
+            stored,
         )
     return Fitted(
         metadata.spec,

@@ -1,6 +1,6 @@
 """Fused: the rows of a catalogue as its fuser sees them, made block by block and not kept."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from semantic_ids.features import BLOCK_ROWS, Features
 from semantic_ids.fusers.base import FittedFuser
 from semantic_ids.latent import Latent
+from semantic_ids.text.base import FittedText, vectorise
 
 
 @dataclass(frozen=True)
@@ -18,10 +19,12 @@ class Fused:
     ----------
     fuser : a pure function from features to rows of a matrix.
     features : of the items, in memory or memory-mapped.
+    texts : what vectorises each modality of raw text, by name.
     """
 
     fuser: FittedFuser
     features: Features
+    texts: Mapping[str, FittedText]
 
     def __len__(self) -> int:
         return len(self.features)
@@ -29,10 +32,13 @@ class Fused:
     def blocks(self, index: np.ndarray | None = None) -> Iterator[Latent]:
         """Go through all rows in order, or through those of an index, a few thousand at a time."""
         if index is None:
-            return (self.fuser.transform(block) for block in self.features.blocks())
+            return (self._fuse(block) for block in self.features.blocks())
         starts = range(0, len(index), BLOCK_ROWS)
         parts = (self.features.rows(index[start : start + BLOCK_ROWS]) for start in starts)
-        return (self.fuser.transform(part) for part in parts)
+        return (self._fuse(part) for part in parts)
+
+    def _fuse(self, block: Features) -> Latent:
+        return self.fuser.transform(vectorise(block, self.texts))
 
     def whole(self) -> Latent:
         """Return all rows as one Latent."""

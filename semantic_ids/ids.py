@@ -1,7 +1,7 @@
 """Item ids as compact arrays: int64, or variable-width strings."""
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -85,10 +85,7 @@ def pack_ids(ids: np.ndarray) -> dict[str, np.ndarray]:
     """Return arrays that a safetensors file can hold; strings become bytes and offsets."""
     if ids.dtype.kind == "i":
         return {"ids": ids}
-    encoded = [text.encode() for text in ids.tolist()]
-    offsets = np.zeros(len(encoded) + 1, dtype=np.int64)
-    np.cumsum([len(text) for text in encoded], out=offsets[1:])
-    return {"id_bytes": np.frombuffer(b"".join(encoded), dtype=np.uint8), "id_offsets": offsets}
+    return pack_strings(ids.tolist(), "id")
 
 
 def unpack_ids(arrays: dict[str, np.ndarray]) -> np.ndarray:
@@ -102,17 +99,41 @@ def unpack_ids(arrays: dict[str, np.ndarray]) -> np.ndarray:
     """
     if "ids" in arrays:
         return stored_array(arrays, "ids", (None,), np.int64)
-    text = stored_array(arrays, "id_bytes", (None,), np.uint8).tobytes()
-    offsets = stored_array(arrays, "id_offsets", (None,), np.int64)
+    return id_array(unpack_strings(arrays, "id"))
+
+
+def pack_strings(strings: Sequence[str], name: str) -> dict[str, np.ndarray]:
+    """Return strings as two arrays: UTF-8 bytes, and the n + 1 places where they begin and end.
+
+    Examples
+    --------
+    >>> packed = pack_strings(["ab", "", "c"], "term")
+    >>> packed["term_offsets"].tolist(), unpack_strings(packed, "term")
+    ([0, 2, 2, 3], ['ab', '', 'c'])
+    """
+    encoded = [text.encode() for text in strings]
+    offsets = np.zeros(len(encoded) + 1, dtype=np.int64)
+    np.cumsum([len(text) for text in encoded], out=offsets[1:])
+    content = np.frombuffer(b"".join(encoded), dtype=np.uint8)
+    return {f"{name}_bytes": content, f"{name}_offsets": offsets}
+
+
+def unpack_strings(arrays: Mapping[str, np.ndarray], name: str) -> list[str]:
+    """Return the strings that `pack_strings` packed.
+
+    Raises
+    ------
+    ValueError
+        if an array is missing or not of its type, the offsets do not fit the bytes, or the
+        bytes are not UTF-8.
+    """
+    text = stored_array(arrays, f"{name}_bytes", (None,), np.uint8).tobytes()
+    offsets = stored_array(arrays, f"{name}_offsets", (None,), np.int64)
     if (
         not len(offsets)
         or offsets[0] != 0
         or offsets[-1] != len(text)
         or (np.diff(offsets) < 0).any()
     ):
-        raise ValueError("id_offsets do not fit id_bytes")
-    bounds = offsets.tolist()
-    values: Sequence[str] = [
-        text[start:stop].decode() for start, stop in itertools.pairwise(bounds)
-    ]
-    return id_array(values)
+        raise ValueError(f"{name}_offsets do not fit {name}_bytes")
+    return [text[start:stop].decode() for start, stop in itertools.pairwise(offsets.tolist())]

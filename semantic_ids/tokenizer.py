@@ -16,6 +16,7 @@ from semantic_ids.drift import Drift, measure_drift
 from semantic_ids.errors import CollisionError, NoCodecError
 from semantic_ids.features import Features
 from semantic_ids.fitted import Fitted, fit_stages, from_state, to_state
+from semantic_ids.frames import is_frame
 from semantic_ids.ids import check_unique, id_array, is_id
 from semantic_ids.resolvers.base import Resolver
 from semantic_ids.resolvers.suffix import Suffix
@@ -73,12 +74,15 @@ class Tokenizer:
 
         Parameters
         ----------
-        features : array (N, d), mapping of modality name to array, or Features.
-        ids : N distinct str or int; row numbers if left out.
+        features : array or tensor (N, d), mapping of modality name to such or to raw text, pandas
+            or polars DataFrame, `pathlib.Path` of a .npy, .safetensors or .parquet file, or
+            Features, which describes all of these.
+        ids : N distinct str or int, or the name of a column of a frame or .parquet file; row
+            numbers if left out.
         side : what only fitting uses, such as counts for `Popularity`; one row an item.
         progress : show bars; None shows them in a terminal.
-        **fields : `fuser`, `quantizer`, `resolver`, ...: the fields of TokenizerSpec. By default
-            Concat, RQ-KMeans with 4 levels of 256, and NearestFree.
+        **fields : `fuser`, `quantizer`, `resolver`, `text`, ...: the fields of TokenizerSpec. By
+            default Concat, RQ-KMeans with 4 levels of 256, NearestFree, and TfidfText.
 
         Raises
         ------
@@ -167,7 +171,8 @@ class Tokenizer:
         Parameters
         ----------
         items : ids of the catalogue (a sequence, a 1-D array, or one id), or features of any
-            items: a 2-D array, a mapping of modality name to array, or Features.
+            items, as in `fit`: a 2-D array, a mapping, a DataFrame, a `pathlib.Path`, or Features.
+            A str is an id, never a path.
 
         Returns
         -------
@@ -300,7 +305,7 @@ class Tokenizer:
 
         Returns
         -------
-        features : modality name to float32 (n, d_m).
+        features : modality name to float32 (n, d_m); of raw text, its vectors.
 
         Raises
         ------
@@ -553,7 +558,7 @@ class Tokenizer:
 
 
 def _are_features(items: Any) -> bool:
-    if isinstance(items, Features | Mapping | Path):
+    if isinstance(items, Features | Mapping | Path) or is_frame(items):
         return True
     if isinstance(items, list | tuple) and items:
         return np.ndim(items[0]) > 0

@@ -12,6 +12,8 @@ from semantic_ids.resolvers.base import Resolver
 from semantic_ids.resolvers.nearest_free import NearestFree
 from semantic_ids.side import Side
 from semantic_ids.spec import Spec
+from semantic_ids.text.base import TextVectorizer
+from semantic_ids.text.tfidf import TfidfText
 
 if TYPE_CHECKING:
     from semantic_ids.tokenizer import Tokenizer
@@ -28,8 +30,9 @@ class TokenizerSpec(Spec):
     fuser : how modalities become one vector.
     quantizer : how vectors become content codes.
     resolver : how content codes become unique.
-    fit_sample : rows that fuser and quantizer learn from where there are more; by default 256 an
-        entry of the largest codebook, and 65,536 at least.
+    text : how modalities of raw text become vectors, before they are fused.
+    fit_sample : rows that vectorizers, fuser and quantizer learn from where there are more; by
+        default 256 an entry of the largest codebook, and 65,536 at least.
     seed : where the random numbers of that sample begin; the stages have seeds of their own.
 
     Examples
@@ -42,6 +45,9 @@ class TokenizerSpec(Spec):
     fuser: Annotated[SerializeAsAny[Fuser], BeforeValidator(Fuser.parse)] = Concat()
     quantizer: Annotated[SerializeAsAny[Quantizer], BeforeValidator(Quantizer.parse)] = RQKMeans()
     resolver: Annotated[SerializeAsAny[Resolver], BeforeValidator(Resolver.parse)] = NearestFree()
+    text: Annotated[SerializeAsAny[TextVectorizer], BeforeValidator(TextVectorizer.parse)] = (
+        TfidfText()
+    )
     fit_sample: int | None = Field(default=None, ge=1)
     seed: int = Field(default=0, ge=0, lt=2**63)
 

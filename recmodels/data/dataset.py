@@ -85,8 +85,8 @@ class Dataset:
         """Name it and count what it holds."""
         parts = [f"{self.size:,} items"]
         if self.features is not None:
-            widths = self.features.widths.items()
-            parts.append(", ".join(f"{name} {width}" for name, width in widths))
+            arrays = self.features.modalities.items()
+            parts.append(", ".join(" ".join(map(str, (k, *a.shape[1:]))) for k, a in arrays))
         if self.histories is not None:
             count = len(self.histories.items)
             parts.append(f"{len(self.histories):,} users, {count:,} interactions")

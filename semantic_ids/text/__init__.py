@@ -1,0 +1,1 @@
+"""Vectorizers: raw text becomes vectors."""
