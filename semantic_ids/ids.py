@@ -1,7 +1,7 @@
 """Item ids as compact arrays: int64, or variable-width strings."""
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,9 @@ from semantic_ids.storage import stored_array
 ItemId = str | int
 
 STRINGS = np.dtypes.StringDType(coerce=False)
+
+#: Ids that are Python objects at a time.
+_BLOCK_IDS = 65_536
 
 
 def id_array(ids: Any, *, name: str = "ids") -> np.ndarray:
@@ -41,6 +44,8 @@ def id_array(ids: Any, *, name: str = "ids") -> np.ndarray:
             raise ValueError(f"{name}: expected one dimension, got shape {ids.shape}")
         if ids.dtype.kind == "i":
             return ids.astype(np.int64)
+        if ids.dtype.kind in "TU" and len(ids):
+            return _string_array(ids, name)
         ids = ids.tolist()
     if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
         raise TypeError(f"{name}: expected a sequence or 1-D array of ids, got {ids!r}")
@@ -53,19 +58,40 @@ def id_array(ids: Any, *, name: str = "ids") -> np.ndarray:
             largest = max(values, key=abs)
             raise ValueError(f"{name}: int ids are 64 bits wide, got {largest}") from None
     if all(issubclass(kind, str) for kind in kinds):
-        # numpy compares strings up to the first NUL: "a\0b" would be found for "a\0c".
-        if any("\0" in value for value in values):
-            raise ValueError(f"{name}: an id holds a NUL character")
-        try:
-            return np.array(values, dtype=STRINGS)
-        except UnicodeEncodeError as error:
-            raise ValueError(f"{name}: an id is not valid Unicode: {error}") from None
+        return _strings(values, name)
     names = sorted(kind.__name__ for kind in kinds)
     raise ValueError(f"{name}: expected str or int ids, all of one kind, got {', '.join(names)}")
 
 
+def _string_array(ids: np.ndarray, name: str) -> np.ndarray:
+    """Return an array of numpy's strings in ours; it may hold missing values, and is no list."""
+    array = np.empty(len(ids), dtype=STRINGS)
+    for part, block in id_blocks(ids):
+        array[part] = id_array(block.tolist(), name=name)
+    return array
+
+
+def _strings(values: list[str], name: str) -> np.ndarray:
+    # numpy compares strings up to the first NUL: "a\0b" would be found for "a\0c".
+    if any("\0" in value for value in values):
+        raise ValueError(f"{name}: an id holds a NUL character")
+    try:
+        return np.array(values, dtype=STRINGS)
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{name}: an id is not valid Unicode: {error}") from None
+
+
+def id_blocks(ids: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Go through ids in order, some ten thousand at a time: where they stand, and they."""
+    for start in range(0, len(ids), _BLOCK_IDS):
+        part = slice(start, min(start + _BLOCK_IDS, len(ids)))
+        yield part, ids[part]
+
+
 def check_unique(ids: np.ndarray, *, name: str = "ids") -> None:
     """Refuse ids that occur twice, naming the first and how many there are."""
+    if (ids[1:] > ids[:-1]).all():
+        return
     ordered = np.sort(ids)
     repeated = ordered[1:][ordered[1:] == ordered[:-1]]
     if len(repeated):
@@ -85,10 +111,13 @@ def pack_ids(ids: np.ndarray) -> dict[str, np.ndarray]:
     """Return arrays that a safetensors file can hold; strings become bytes and offsets."""
     if ids.dtype.kind == "i":
         return {"ids": ids}
-    encoded = [text.encode() for text in ids.tolist()]
-    offsets = np.zeros(len(encoded) + 1, dtype=np.int64)
-    np.cumsum([len(text) for text in encoded], out=offsets[1:])
-    return {"id_bytes": np.frombuffer(b"".join(encoded), dtype=np.uint8), "id_offsets": offsets}
+    texts, offsets = [], np.zeros(len(ids) + 1, dtype=np.int64)
+    for part, block in id_blocks(ids):
+        encoded = [text.encode() for text in block.tolist()]
+        offsets[1:][part] = [len(text) for text in encoded]
+        texts.append(b"".join(encoded))
+    np.cumsum(offsets, out=offsets)
+    return {"id_bytes": np.frombuffer(b"".join(texts), dtype=np.uint8), "id_offsets": offsets}
 
 
 def unpack_ids(arrays: dict[str, np.ndarray]) -> np.ndarray:
@@ -102,17 +131,19 @@ def unpack_ids(arrays: dict[str, np.ndarray]) -> np.ndarray:
     """
     if "ids" in arrays:
         return stored_array(arrays, "ids", (None,), np.int64)
-    text = stored_array(arrays, "id_bytes", (None,), np.uint8).tobytes()
+    text = stored_array(arrays, "id_bytes", (None,), np.uint8)
     offsets = stored_array(arrays, "id_offsets", (None,), np.int64)
     if (
         not len(offsets)
         or offsets[0] != 0
         or offsets[-1] != len(text)
-        or (np.diff(offsets) < 0).any()
+        or (offsets[1:] < offsets[:-1]).any()
     ):
         raise ValueError("id_offsets do not fit id_bytes")
-    bounds = offsets.tolist()
-    values: Sequence[str] = [
-        text[start:stop].decode() for start, stop in itertools.pairwise(bounds)
-    ]
-    return id_array(values)
+    ids = np.empty(len(offsets) - 1, dtype=STRINGS)
+    for part, _ in id_blocks(ids):
+        bounds = offsets[part.start : part.stop + 1]
+        block = text[bounds[0] : bounds[-1]].tobytes()
+        places = itertools.pairwise((bounds - bounds[0]).tolist())
+        ids[part] = _strings([block[start:stop].decode() for start, stop in places], "ids")
+    return ids
