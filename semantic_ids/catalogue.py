@@ -1,6 +1,7 @@
 """Catalogue: item id <-> unique code."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,10 +26,6 @@ class Catalogue:
     content_codes : (R, L) int32 content codes.
     sizes : number of codes at each of the P positions.
     retired : (R,) bool, True for rows whose item is gone; None where none is.
-
-    Attributes
-    ----------
-    ids, codes, content_codes : those of the N items that are there, row by row, read-only.
 
     Raises
     ------
@@ -65,17 +62,30 @@ class Catalogue:
         self.sizes = sizes
         self._all_ids, self._all_codes, self._all_content, self._gone = all_rows
         self._by_id, self._by_code = by_id, by_code
-        gone = self._gone
-        self._there = np.flatnonzero(~gone) if gone.any() else None
-        there = slice(None) if self._there is None else self._there
-        self.ids = self._all_ids[there]
-        self.codes = self._all_codes[there]
-        self.content_codes = self._all_content[there]
-        for array in (self.ids, self.codes, self.content_codes):
-            array.flags.writeable = False
+        self._there = np.flatnonzero(~self._gone) if self._gone.any() else None
+
+    @cached_property
+    def ids(self) -> np.ndarray:
+        """Ids of the N items that are there, row by row, read-only."""
+        return self._read_only(self._all_ids)
+
+    @cached_property
+    def codes(self) -> np.ndarray:
+        """Unique codes (N, P) int32 of the items that are there, row by row, read-only."""
+        return self._read_only(self._all_codes)
+
+    @cached_property
+    def content_codes(self) -> np.ndarray:
+        """Content codes (N, L) int32 of the items that are there, row by row, read-only."""
+        return self._read_only(self._all_content)
+
+    def _read_only(self, array: np.ndarray) -> np.ndarray:
+        there = array[slice(None) if self._there is None else self._there]
+        there.flags.writeable = False
+        return there
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self._all_ids if self._there is None else self._there)
 
     def __contains__(self, item: Any) -> bool:
         try:
@@ -100,8 +110,8 @@ class Catalogue:
         wanted = id_array([ids] if is_id(ids) else ids)
         if not len(wanted):
             return np.zeros(0, dtype=np.int64)
-        if wanted.dtype.kind != self.ids.dtype.kind:
-            kind = "int" if self.ids.dtype.kind == "i" else "str"
+        if wanted.dtype.kind != self._all_ids.dtype.kind:
+            kind = "int" if self._all_ids.dtype.kind == "i" else "str"
             raise UnknownItemError(
                 f"ids: this catalogue's ids are {kind}, got {wanted.tolist()[0]!r}"
             )

@@ -69,6 +69,7 @@ def _keys(ids: np.ndarray) -> np.ndarray:
         return ids
     # Python's hash is keyed anew in each process: nobody can prepare ids that share one.
     keys = np.empty(len(ids), dtype=np.int64)
-    for part, block in id_blocks(ids):
-        keys[part] = np.fromiter(map(hash, block.tolist()), dtype=np.int64, count=len(block))
+    for part in id_blocks(len(ids)):
+        texts = ids[part].tolist()
+        keys[part] = np.fromiter(map(hash, texts), dtype=np.int64, count=len(texts))
     return keys

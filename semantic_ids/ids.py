@@ -1,7 +1,7 @@
 """Item ids as compact arrays: int64, or variable-width strings."""
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -44,8 +44,8 @@ def id_array(ids: Any, *, name: str = "ids") -> np.ndarray:
             raise ValueError(f"{name}: expected one dimension, got shape {ids.shape}")
         if ids.dtype.kind == "i":
             return ids.astype(np.int64)
-        if ids.dtype.kind in "TU" and len(ids):
-            return _string_array(ids, name)
+        if ids.dtype.kind in "TU":
+            return _in_blocks(ids, lambda block: id_array(block.tolist(), name=name))
         ids = ids.tolist()
     if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
         raise TypeError(f"{name}: expected a sequence or 1-D array of ids, got {ids!r}")
@@ -58,22 +58,14 @@ def id_array(ids: Any, *, name: str = "ids") -> np.ndarray:
             largest = max(values, key=abs)
             raise ValueError(f"{name}: int ids are 64 bits wide, got {largest}") from None
     if all(issubclass(kind, str) for kind in kinds):
-        return _strings(values, name)
+        return _in_blocks(values, lambda block: _strings(block, name))
     names = sorted(kind.__name__ for kind in kinds)
     raise ValueError(f"{name}: expected str or int ids, all of one kind, got {', '.join(names)}")
 
 
-def _string_array(ids: np.ndarray, name: str) -> np.ndarray:
-    """Return an array of numpy's strings in ours; it may hold missing values, and is no list."""
-    array = np.empty(len(ids), dtype=STRINGS)
-    for part, block in id_blocks(ids):
-        array[part] = id_array(block.tolist(), name=name)
-    return array
-
-
 def _strings(values: list[str], name: str) -> np.ndarray:
     # numpy compares strings up to the first NUL: "a\0b" would be found for "a\0c".
-    if any("\0" in value for value in values):
+    if "\0" in "".join(values):
         raise ValueError(f"{name}: an id holds a NUL character")
     try:
         return np.array(values, dtype=STRINGS)
@@ -81,11 +73,17 @@ def _strings(values: list[str], name: str) -> np.ndarray:
         raise ValueError(f"{name}: an id is not valid Unicode: {error}") from None
 
 
-def id_blocks(ids: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Go through ids in order, some ten thousand at a time: where they stand, and they."""
-    for start in range(0, len(ids), _BLOCK_IDS):
-        part = slice(start, min(start + _BLOCK_IDS, len(ids)))
-        yield part, ids[part]
+def _in_blocks(ids: Any, read: Callable[[Any], np.ndarray]) -> np.ndarray:
+    """Read string ids, of which only a block at a time need be Python objects."""
+    array = np.empty(len(ids), dtype=STRINGS)
+    for part in id_blocks(len(ids)):
+        array[part] = read(ids[part])
+    return array
+
+
+def id_blocks(n: int) -> Iterator[slice]:
+    """Split n ids into slices of some ten thousand."""
+    return (slice(at, min(at + _BLOCK_IDS, n)) for at in range(0, n, _BLOCK_IDS))
 
 
 def check_unique(ids: np.ndarray, *, name: str = "ids") -> None:
@@ -112,8 +110,8 @@ def pack_ids(ids: np.ndarray) -> dict[str, np.ndarray]:
     if ids.dtype.kind == "i":
         return {"ids": ids}
     texts, offsets = [], np.zeros(len(ids) + 1, dtype=np.int64)
-    for part, block in id_blocks(ids):
-        encoded = [text.encode() for text in block.tolist()]
+    for part in id_blocks(len(ids)):
+        encoded = [text.encode() for text in ids[part].tolist()]
         offsets[1:][part] = [len(text) for text in encoded]
         texts.append(b"".join(encoded))
     np.cumsum(offsets, out=offsets)
@@ -141,7 +139,7 @@ def unpack_ids(arrays: dict[str, np.ndarray]) -> np.ndarray:
     ):
         raise ValueError("id_offsets do not fit id_bytes")
     ids = np.empty(len(offsets) - 1, dtype=STRINGS)
-    for part, _ in id_blocks(ids):
+    for part in id_blocks(len(ids)):
         bounds = offsets[part.start : part.stop + 1]
         block = text[bounds[0] : bounds[-1]].tobytes()
         places = itertools.pairwise((bounds - bounds[0]).tolist())
