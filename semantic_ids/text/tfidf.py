@@ -80,7 +80,7 @@ class TfidfText(TextVectorizer):
 
     def restore(self, arrays: Arrays) -> "FittedTfidf":
         """Rebuild from saved arrays; refuse those that do not fit together."""
-        terms = unpack_strings(arrays, "term")
+        terms = unpack_strings(arrays, "term").tolist()
         idf = stored_array(arrays, "idf", (len(terms),))
         components = stored_array(arrays, "components", (len(terms), None))
         if not terms or not components.shape[1] or len(set(terms)) < len(terms):

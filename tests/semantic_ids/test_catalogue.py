@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semantic_ids import UnknownItemError
+from semantic_ids import UnknownItemError, id_index
 from semantic_ids.catalogue import Catalogue
 from semantic_ids.ids import id_array
 
@@ -134,3 +134,94 @@ def test_items_may_share_a_content_code():
 def test_codes_of_the_wrong_length_are_not_looked_up():
     with pytest.raises(ValueError, match=r"expected integers of shape \(n, 2\)"):
         make(["a"], [[0, 1]], (2, 2)).lookup([[0]])
+
+
+# --- growing, against lists of all rows that ever were
+
+
+@settings(max_examples=60)
+@given(
+    steps=st.lists(st.tuples(st.sampled_from(["add", "retire", "revive"]), st.data()), max_size=8),
+    strings=st.booleans(),
+    share_hashes=st.booleans(),
+)
+def test_a_catalogue_that_changed_is_the_one_made_of_its_rows(steps, strings, share_hashes):
+    with pytest.MonkeyPatch.context() as patch:
+        if share_hashes:
+            patch.setattr(id_index, "hash", lambda text: len(text) % 2, raising=False)
+        follow(steps, strings)
+
+
+def follow(steps, strings):
+    sizes = (3, 4, 3)
+    every = list(np.ndindex(*sizes))
+    name = (lambda k: "x" * (k % 3) + str(k)) if strings else (lambda k: 7 * k % 11 - 3)
+    ids, codes, gone = [name(0)], [every[0]], [False]
+    catalogue = make(ids, codes, sizes)
+    for step, data in steps:
+        here = [row for row, is_gone in enumerate(gone) if not is_gone]
+        absent = sorted({ids[row] for row in range(len(ids)) if gone[row]} - {ids[r] for r in here})
+        before = [part.copy() for part in catalogue.to_rows()]
+        earlier = catalogue
+        if step == "add":
+            free = [name(k) for k in range(11) if name(k) not in {ids[r] for r in here}]
+            new = data.draw(st.lists(st.sampled_from(free), unique=True)) if free else []
+            new = new[: len(every) - len(codes)]
+            fresh = [code for code in every if code not in codes][: len(new)][::-1]
+            catalogue = catalogue.extended(
+                id_array(np.array(new, dtype=catalogue.to_rows()[0].dtype)),
+                np.array(fresh, dtype=np.int32).reshape(-1, 3),
+                np.array(fresh, dtype=np.int32).reshape(-1, 3),
+            )
+            ids, codes, gone = ids + new, codes + fresh, gone + [False] * len(new)
+        elif step == "retire":
+            places = data.draw(st.sets(st.integers(0, len(here) - 1))) if here else set()
+            catalogue = catalogue.retired(np.array(sorted(places), dtype=np.int64))
+            gone = [g or row in {here[p] for p in places} for row, g in enumerate(gone)]
+        elif absent:
+            asked = data.draw(st.lists(st.sampled_from(absent), unique=True, min_size=1))
+            rows = [max(r for r in range(len(ids)) if ids[r] == item) for item in asked]
+            content = [codes[r] if data.draw(st.booleans()) else (2, 3, 2) for r in rows]
+            catalogue = catalogue.revived(id_array(asked), np.array(content, dtype=np.int32))
+            for item, code in zip(asked, content, strict=True):
+                for row in range(len(ids)):
+                    if ids[row] == item and codes[row] == code:
+                        gone[row] = False
+        assert all(np.array_equal(a, b) for a, b in zip(before, earlier.to_rows(), strict=True))
+        here = [row for row, is_gone in enumerate(gone) if not is_gone]
+        assert [part.tolist() for part in catalogue.to_rows()] == [
+            ids,
+            [list(code) for code in codes],
+            [list(code) for code in codes],
+            gone,
+        ]
+        assert len(catalogue) == len(here)
+        assert catalogue.ids.tolist() == [ids[row] for row in here]
+        assert catalogue.codes.tolist() == [list(codes[row]) for row in here]
+        known = {ids[row]: place for place, row in enumerate(here)}
+        wanted = [name(k) for k in range(11)]
+        found = catalogue.rows_or_none(id_array(wanted)).tolist()
+        assert found == [known.get(item, -1) for item in wanted]
+        places = {codes[row]: place for place, row in enumerate(here)}
+        assert catalogue.find(every).tolist() == [places.get(code, -1) for code in every]
+
+
+@pytest.mark.parametrize("ids", [[1, 5, 9], ["a", "b", "c"], [9, 1, 5]])
+def test_what_is_there_already_is_not_added(ids):
+    catalogue = make(ids, [[0], [1], [2]], (9,))
+    new, other = id_array([type(ids[0])(7), type(ids[0])(8)]), np.array([[3], [4]], dtype=np.int32)
+    assert len(catalogue.extended(new, other, other)) == 5
+    with pytest.raises(ValueError, match="two items have one id"):
+        catalogue.extended(
+            id_array([ids[0], new[1].item() if new.dtype == int else "8"]), other, other
+        )
+    with pytest.raises(ValueError, match="two items have one id"):
+        catalogue.extended(new[[0, 0]], other, other)
+    with pytest.raises(ValueError, match="two items have one code"):
+        catalogue.extended(new, other - 1, other)
+    with pytest.raises(ValueError, match="two items have one code"):
+        catalogue.retired(np.array([2])).extended(new, other - 1, other)
+    with pytest.raises(ValueError, match="1 ids, 2 codes"):
+        catalogue.extended(new[:1], other, other)
+    with pytest.raises(ValueError, match="row 1 has 9 at level 0"):
+        catalogue.extended(new, other + 5, other)

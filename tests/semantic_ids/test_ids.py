@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from semantic_ids import ids as module
 from semantic_ids.ids import check_unique, id_array, is_id, pack_ids, unpack_ids
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
@@ -102,6 +103,30 @@ def test_repeated_ids_are_counted_and_named():
         check_unique(id_array(["a", "b", "a", "a", "b", "c"]))
     with pytest.raises(ValueError, match=r"rows: 1 of 2 .*such as ''\)"):
         check_unique(id_array(["", ""]), name="rows")
+
+
+@given(st.lists(TEXT, min_size=1))
+def test_the_size_of_the_blocks_does_not_show(texts):
+    expected = pack_ids(id_array(texts))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_BLOCK_IDS", 2)
+        array = id_array(np.array(texts, dtype=np.dtypes.StringDType()))
+        assert array.tolist() == id_array(texts).tolist() == texts
+        packed = pack_ids(array)
+        assert all(np.array_equal(packed[name], expected[name]) for name in expected)
+        assert unpack_ids(packed).tolist() == texts
+
+
+def test_missing_and_damaged_strings_are_refused():
+    with_missing = np.array(["a", np.nan], dtype=np.dtypes.StringDType(na_object=np.nan))
+    with pytest.raises(ValueError, match="got float, str"):
+        id_array(with_missing)
+    packed = pack_ids(id_array(["a", "b"]))
+    with pytest.raises(ValueError, match="NUL"):
+        unpack_ids(packed | {"id_bytes": np.zeros(2, dtype=np.uint8)})
+    two = pack_ids(id_array(["ä", "b"]))
+    with pytest.raises(ValueError, match="utf-8"):  # a character that two ids share
+        unpack_ids(two | {"id_offsets": np.array([0, 1, 3])})
 
 
 def test_what_can_be_an_id():
