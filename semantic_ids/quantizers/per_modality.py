@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator
@@ -58,6 +58,12 @@ class PerModality(Quantizer):
 
     kind: Literal["per-modality"] = "per-modality"
     quantizers: Pairs
+
+    if TYPE_CHECKING:
+        # The type of the field does not say that a mapping becomes pairs.
+        def __init__(
+            self, *, quantizers: Mapping[str, Quantizer] | Sequence[tuple[str, Quantizer]]
+        ) -> None: ...
 
     @field_validator("quantizers")
     @classmethod
