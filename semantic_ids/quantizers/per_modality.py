@@ -3,7 +3,8 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from functools import reduce
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator
@@ -58,6 +59,12 @@ class PerModality(Quantizer):
 
     kind: Literal["per-modality"] = "per-modality"
     quantizers: Pairs
+
+    if TYPE_CHECKING:
+        # The type of the field does not say that a mapping becomes pairs.
+        def __init__(
+            self, *, quantizers: Mapping[str, Quantizer] | Sequence[tuple[str, Quantizer]]
+        ) -> None: ...
 
     @field_validator("quantizers")
     @classmethod
@@ -286,18 +293,21 @@ class FittedPerModality(FittedQuantizer):
 
     def _ranked(self, latent: Latent, pattern: list[bool], m: int) -> Ranked:
         """Rank the codes of rows that have the same modalities."""
-        first, *others = zip(self._modalities, pattern, strict=True)
-        best = _right(latent, *first, m)
-        for modality, has in others:
-            best = best.beside(_right(latent, modality, has, m), m)
+        rightly = [
+            _right(latent, modality, has, m)
+            for modality, has in zip(self._modalities, pattern, strict=True)
+        ]
+        best = reduce(lambda before, after: before.beside(after, m), rightly)
         missing = m - best.count
         if not missing:
             return best
+        wrongly = [
+            _wrong(latent, modality, has, m)
+            for modality, has in zip(self._modalities, pattern, strict=True)
+        ]
         # Codes that are right about all modalities so far, and codes that are wrong about some.
-        right, wrong = _right(latent, *first, m), _wrong(latent, *first, m)
-        for modality, has in others:
-            then_right = _right(latent, modality, has, m)
-            then_wrong = _wrong(latent, modality, has, m)
+        right, wrong = rightly[0], wrongly[0]
+        for then_right, then_wrong in zip(rightly[1:], wrongly[1:], strict=True):
             then_either = then_right.merged(then_wrong, m)
             wrong = wrong.beside(then_either, m).merged(right.beside(then_wrong, m), m)
             right = right.beside(then_right, m)

@@ -99,6 +99,15 @@ def test_solutions_are_as_good_as_those_of_lapack(seed, d, k):
     assert np.allclose(found, expected, rtol=1e-6, atol=1e-8 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("d", [64, 65, 300])
+def test_a_column_has_its_solution_in_any_company(d):
+    matrix = positive_definite(1, d)
+    right = np.random.default_rng(0).normal(size=(d, 70))
+    whole = exact_solve(matrix, right)
+    for j in (0, 69):
+        assert np.array_equal(exact_solve(matrix, right[:, j : j + 1]), whole[:, j : j + 1])
+
+
 def test_solutions_do_not_depend_on_threads_and_leave_the_operands_alone():
     matrix, right = positive_definite(0, 300), np.eye(300, 4)
     before, found = matrix.copy(), []

@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from semantic_ids import Concat, Features, RQKMeans, Tokenizer
 from semantic_ids.features import BLOCK_ROWS
+from semantic_ids.fusers.imputation import RidgeImputation
 
 WIDTHS = {"text": 6, "image": 9, "sound": 4}
 
@@ -70,6 +71,38 @@ def test_a_row_is_fused_the_same_in_any_company_and_on_any_threads(spec):
         assert np.array_equal(alone, whole[i : i + 1])
     with threadpool_limits(2):
         assert np.array_equal(fitted.transform(features).matrix, whole)
+
+
+# Where terms cancel, float32 keeps the digits in which plain matrix products differ.
+
+
+def test_rows_that_all_but_vanish_are_projected_the_same_in_any_company():
+    rng = np.random.default_rng(0)
+    array = rng.normal(size=(400, 200))
+    array -= array.mean(axis=0)
+    fitted = Concat(reduction="pca", width=40).fit(Features(array))
+    kept = fitted.inverse(fitted.transform(Features(array)).matrix)["features"]
+    rows = (array - kept).astype(np.float32)
+    whole = fitted.transform(Features(rows)).matrix
+    assert np.abs(whole).max() < 1e-5
+    singles = [fitted.transform(Features(row[None])).matrix for row in rows]
+    assert np.array_equal(np.concatenate(singles), whole)
+
+
+def test_predictions_that_all_but_vanish_are_the_same_in_any_company():
+    rng = np.random.default_rng(0)
+    blocks = [slice(0, 150), slice(150, 200)]
+    half = rng.normal(size=(500, 150)) @ rng.normal(size=(150, 200))
+    imputation = RidgeImputation.of([half, -half], 30.0, blocks)
+    first_only = np.tile([True, False], (300, 1))
+    weights = imputation.fill(np.eye(150, 200), first_only[:150])[:, 150:]
+    null = np.linalg.svd(weights)[0][:, 50:]
+    rows = np.zeros((300, 200), dtype=np.float32)
+    rows[:, :150] = rng.normal(size=(300, 100)) @ null.T
+    whole = imputation.fill(rows, first_only)
+    assert np.abs(whole[:, 150:]).max() < 1e-4
+    singles = [imputation.fill(rows[i : i + 1], first_only[:1]) for i in range(300)]
+    assert np.array_equal(np.concatenate(singles), whole)
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=repr)

@@ -195,8 +195,10 @@ def test_what_is_restored_does_the_same_bit_for_bit(fitted):
 # --- decoding and errors
 
 
-@pytest.mark.parametrize("length", [1, 2, 3])
-def test_every_code_and_every_prefix_decodes_as_said(fitted, length):
+@pytest.mark.parametrize("sizes", [(3, 2), (2, 2, 2)])
+@pytest.mark.parametrize("length", [1, 2, 3, 4])
+def test_every_code_and_every_prefix_decodes_as_said(sizes, length):
+    fitted = two(sizes).fit(latent())
     codes = every_code(fitted)[:, :length]
     expected = np.array([naive_decode(fitted, code) for code in codes])
     vectors = fitted.decode(codes)
@@ -212,12 +214,14 @@ def test_absent_modalities_decode_to_zeros(fitted):
         assert (vectors[has, block] != 0).all()
 
 
-def test_errors_are_squared_distances_to_what_the_first_levels_decode_to(fitted):
+@pytest.mark.parametrize("sizes", [(3, 2), (2, 2, 2)])
+def test_errors_are_squared_distances_to_what_the_first_levels_decode_to(sizes):
+    fitted = two(sizes).fit(latent())
     codes = every_code(fitted)
     rows = latent(len(codes), missing=False)
     errors = fitted.errors(rows, codes)
     assert errors.shape == codes.shape
-    for length in range(1, 4):
+    for length in range(1, codes.shape[1] + 1):
         decoded = np.array([naive_decode(fitted, code[:length]) for code in codes])
         expected = ((rows.matrix - decoded) ** 2).sum(axis=1)
         assert np.allclose(errors[:, length - 1], expected, rtol=1e-6)
