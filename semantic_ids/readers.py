@@ -170,8 +170,9 @@ def read_parquet(path: Path, ids: str | None = None) -> Table:
     """Unpack the columns of a .parquet file by the rules of `read_batches`.
 
     They are unpacked once, batch by batch, into an unlinked temporary file that is then mapped
-    into memory: what is held at a time is a batch, not the file, but the temporary folder needs
-    room for all vectors. Ids and raw text are held in memory.
+    into memory: what is held at a time is a batch, and a page of each column (some 3 MB, so that
+    hundreds of numbered columns take more than one column of lists), but never the file. The
+    temporary folder needs room for all vectors. Ids and raw text are held in memory.
 
     Raises
     ------
@@ -185,7 +186,7 @@ def read_parquet(path: Path, ids: str | None = None) -> Table:
 
     try:
         # Column chunks are read piece by piece: a row group may be as large as the file.
-        with ParquetFile(path, buffer_size=1 << 20, pre_buffer=False) as file:
+        with ParquetFile(path, buffer_size=1 << 16, pre_buffer=False) as file:
             batches = file.iter_batches(batch_size=BATCH_ROWS, use_threads=False)
             return read_batches(
                 file.schema_arrow,

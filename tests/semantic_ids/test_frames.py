@@ -87,7 +87,7 @@ def test_modalities_come_in_the_order_of_their_first_columns(frame):
 
 
 @pytest.mark.parametrize(
-    "dtype", [pl.Float32, pl.Float64, pl.Int8, pl.Int64, pl.UInt16, pl.Boolean, pl.Float16]
+    "dtype", [pl.Float32, pl.Float64, pl.Int8, pl.Int64, pl.UInt16, pl.Boolean]
 )
 @pytest.mark.parametrize("kind", ["list", "array", "columns"])
 def test_numbers_keep_their_type(tmp_path, dtype, kind):
@@ -106,6 +106,18 @@ def test_numbers_keep_their_type(tmp_path, dtype, kind):
         expected = {pl.Boolean: "bool"}.get(dtype, dtype.__name__.lower())
         assert array.dtype == np.dtype(expected)
         assert array.tolist() == [[1, 1], [0, 0], [1, 1]]
+
+
+def test_half_precision_is_read(tmp_path):
+    half = pa.array(np.array([1, 2, 3, 4], np.float16))
+    columns = {"a": pa.FixedSizeListArray.from_arrays(half, 2), "b_0": half[:2]}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    features = Features(tmp_path / "a.parquet")
+    assert {name: array.dtype for name, array in features.modalities.items()} == {
+        "a": np.float16,
+        "b": np.float16,
+    }
+    assert features.modality("a")[0].tolist() == [[1, 2], [3, 4]]
 
 
 def test_pandas_cells_may_be_arrays_lists_or_tuples():
