@@ -149,6 +149,7 @@ class QBert4Rec:
         self.log = log
         self._encoder = encoder.eval()
         self._generation = tokenizer.generation
+        self._fingerprint = tokenizer.fingerprint
         self._seals: dict[Path, str] = {}
 
     @classmethod
@@ -221,7 +222,8 @@ class QBert4Rec:
         UnknownItemError
             if a history holds an id that the catalogue does not.
         ValueError
-            if k is not within 1 and the size of the catalogue.
+            if k is not within 1 and the size of the catalogue, or `tokenizer` was replaced by
+            one with other codebooks than those of the training.
         """
         for number, history in enumerate(histories):
             if isinstance(history, str | int | np.integer):
@@ -269,12 +271,16 @@ class QBert4Rec:
         StaleFolderError
             if the model was loaded from this folder, or saved there, and the folder holds
             another state by now.
+        ValueError
+            if `tokenizer` was replaced by one with other codebooks than those of the training.
         """
+        _check_fingerprint(self._fingerprint, self.tokenizer.fingerprint)
         tokenizer = self.tokenizer.to_state()
         weights = {name: value.numpy() for name, value in self._encoder.state_dict().items()}
         metadata = {
             "spec": self.spec.model_dump(mode="json"),
             "tokenizer": dict(tokenizer.metadata),
+            "trained_on": self._fingerprint,
         }
         files = {**tokenizer.files, "encoder": weights}
         place = Path(folder).resolve()
@@ -290,7 +296,8 @@ class QBert4Rec:
         FileNotFoundError
             if there is none.
         ValueError
-            if a file is damaged or of a newer format; the error names it.
+            if a file is damaged or of a newer format, which the error names, or the tokenizer
+            is not the one that the model was trained on.
         """
         state = read_state(folder, "qbert4rec")
         try:
@@ -305,6 +312,7 @@ class QBert4Rec:
         spec = QBert4RecSpec.model_validate(state.metadata["spec"])
         files = {name: arrays for name, arrays in state.files.items() if name != "encoder"}
         tokenizer = Tokenizer.from_state(State("tokenizer", state.metadata["tokenizer"], files))
+        _check_fingerprint(state.metadata["trained_on"], state.metadata["tokenizer"]["fingerprint"])
         with seeded(0):
             encoder = _new_encoder(spec, tokenizer)
         weights = state.files["encoder"]
@@ -315,6 +323,7 @@ class QBert4Rec:
 
     def _current_encoder(self) -> CodeEncoder:
         """Return the encoder over the catalogue as it stands: items may have come or gone."""
+        _check_fingerprint(self._fingerprint, self.tokenizer.fingerprint)
         if self._generation != self.tokenizer.generation:
             self._encoder.set_codes(torch.from_numpy(self.tokenizer.codes.copy()))
             self._generation = self.tokenizer.generation
@@ -345,6 +354,15 @@ def _fit_encoder(
         progress=progress,
     )
     return encoder, QBert4RecLog(pretraining, finetuning, count.sequences, count.fallbacks)
+
+
+def _check_fingerprint(trained_on: str, found: str) -> None:
+    """Refuse a tokenizer whose codes are not those that the encoder learnt to read."""
+    if found != trained_on:
+        raise ValueError(
+            f"tokenizer: the model was trained on one with fingerprint {trained_on}, "
+            f"but this one has {found}"
+        )
 
 
 def _new_encoder(spec: QBert4RecSpec, tokenizer: Tokenizer) -> CodeEncoder:

@@ -1,13 +1,17 @@
 """Semantic IDs: items with features become short discrete codes."""
 
+from semantic_ids.comparison import Comparison
+from semantic_ids.drift import Drift
 from semantic_ids.errors import CollisionError, NoCodecError, StaleFolderError, UnknownItemError
 from semantic_ids.features import Features
 from semantic_ids.fusers.base import FittedFuser, Fuser
 from semantic_ids.fusers.concat import Concat
 from semantic_ids.latent import Latent
+from semantic_ids.neighbours import Neighbours
 from semantic_ids.quantizers.base import FittedQuantizer, Quantizer
 from semantic_ids.quantizers.per_modality import PerModality
 from semantic_ids.quantizers.rq_kmeans import RQKMeans
+from semantic_ids.refit import Refit
 from semantic_ids.resolvers.base import Resolver
 from semantic_ids.resolvers.nearest_free import NearestFree
 from semantic_ids.resolvers.optimal import Optimal
@@ -29,7 +33,9 @@ __all__ = [
     "CodeTrie",
     "CodebookStatistics",
     "CollisionError",
+    "Comparison",
     "Concat",
+    "Drift",
     "Features",
     "FittedFuser",
     "FittedQuantizer",
@@ -38,12 +44,14 @@ __all__ = [
     "Latent",
     "LevelStatistics",
     "NearestFree",
+    "Neighbours",
     "NoCodecError",
     "Optimal",
     "PerModality",
     "Popularity",
     "Quantizer",
     "RQKMeans",
+    "Refit",
     "Resolver",
     "SentenceTransformerText",
     "Side",

@@ -103,11 +103,13 @@ class Codec:
                 bar.update(len(latent))
 
     def decode(self, codes: Any) -> dict[str, np.ndarray]:
-        """Return the features, one float32 array a modality, of content codes (n, L).
+        """Return the features, one float32 array a modality, of codes (n, l) of l <= L levels.
 
         Those of raw text are its vectors.
         """
-        return self.fuser.inverse(self.quantizer.decode(check_codes(codes, self.sizes)))
+        array = np.asarray(codes)
+        levels = array.shape[-1] if array.size else None
+        return self.fuser.inverse(self.quantizer.decode(check_codes(array, self.sizes[:levels])))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return what was learned, as named arrays."""

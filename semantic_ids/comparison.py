@@ -5,6 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from semantic_ids.codes import code_keys
+from semantic_ids.fitted import Fitted
+from semantic_ids.neighbours import nearest
+
+#: Items whose neighbours are compared, at most.
+_SAMPLE = 1000
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,10 @@ class Comparison:
     prefix_agreement : share of pairs of items with the same first codes in either tokenizer that
         have them in both (Jaccard), for prefixes of 1, 2, ... levels. Codes may be named anew;
         this says whether the same items still stand together. 1 where no pair stands together.
+    k : how many nearest neighbours of an item are compared.
+    neighbour_overlap : share of an item's k nearest neighbours among the common items that are
+        the same in both, by what their unique codes decode to, or, without a codec, by codes; the
+        mean over a seeded sample of at most 1,000 items. None where fewer than two are common.
     """
 
     items: int
@@ -27,6 +36,8 @@ class Comparison:
     only_second: int
     changed: tuple[float, ...]
     prefix_agreement: tuple[float, ...]
+    k: int
+    neighbour_overlap: float | None
 
     def __str__(self) -> str:
         lines = [
@@ -38,6 +49,8 @@ class Comparison:
             zip(self.changed, self.prefix_agreement, strict=True)
         ):
             lines.append(f"{level:5d} {changed:14.1%} {agreement:22.3f}")
+        if self.neighbour_overlap is not None:
+            lines.append(f"{self.neighbour_overlap:.1%} of {self.k} nearest neighbours in common")
         return "\n".join(lines)
 
 
@@ -72,6 +85,41 @@ def compare_codes(
         together, either = _pairs(both), _pairs(one) + _pairs(other)
         agreement.append(together / (either - together) if either else 1.0)
     return tuple(changed), tuple(agreement)
+
+
+def neighbour_overlap(
+    fitted: tuple[Fitted, Fitted], codes: tuple[np.ndarray, np.ndarray], k: int
+) -> float | None:
+    """Return the share of nearest neighbours in common; see `Comparison`.
+
+    Parameters
+    ----------
+    fitted : two tokenizers.
+    codes : their unique codes (n, P1) and (n, P2) of the same items, row by row.
+    k : neighbours of an item; all others where there are fewer.
+    """
+    if k < 1:
+        raise ValueError(f"k={k}: expected at least 1")
+    n = len(codes[0])
+    if n < 2:
+        return None
+    rows = np.arange(n)
+    if n > _SAMPLE:
+        rows = np.sort(np.random.default_rng(0).choice(n, size=_SAMPLE, replace=False))
+    one, other = (
+        _other_rows(fit, unique[:, : fit.catalogue.content_codes.shape[1]], rows, min(k, n - 1))
+        for fit, unique in zip(fitted, codes, strict=True)
+    )
+    return float((one[:, :, None] == other[:, None, :]).any(axis=2).mean())
+
+
+def _other_rows(fitted: Fitted, codes: np.ndarray, rows: np.ndarray, k: int) -> np.ndarray:
+    """Return the k rows (n, k) nearest to each of some rows, but itself."""
+    near, _ = nearest(fitted, codes[rows], codes, k + 1)
+    others = near != rows[:, None]
+    # Where k + 1 earlier rows have the same code, a row is not among its own nearest.
+    others[others.all(axis=1), -1] = False
+    return near[others].reshape(len(rows), k)
 
 
 def _pairs(groups: np.ndarray) -> int:

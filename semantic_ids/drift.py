@@ -1,6 +1,6 @@
 """Drift: how well a codec that was fitted on one catalogue fits other items."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -22,6 +22,8 @@ class Drift:
         catalogue's, (L,): 0 for equal shares, 1 for no code in common.
     unused : share of the codes at each level that the catalogue uses and the new items do not.
     unseen : share of the new items whose content code no item of the catalogue has.
+    shares, catalogue_shares : share of the new items and of the catalogue's that each code has,
+        one array (K_l,) float64 a level.
     """
 
     items: int
@@ -30,6 +32,8 @@ class Drift:
     distances: tuple[float, ...]
     unused: tuple[float, ...]
     unseen: float
+    shares: tuple[np.ndarray, ...] = field(repr=False, compare=False)
+    catalogue_shares: tuple[np.ndarray, ...] = field(repr=False, compare=False)
 
     def __str__(self) -> str:
         lines = [
@@ -54,12 +58,9 @@ def measure_drift(
     """Encode new items and compare them with a catalogue's content codes (N, L)."""
     measured = codec.measure(features)
     codes = measured.codes
+    shares, before = _shares(codes, codec.sizes), _shares(content_codes, codec.sizes)
     distances, unused = [], []
-    for level, size in enumerate(codec.sizes):
-        new, old = (
-            np.bincount(found[:, level], minlength=size) / len(found)
-            for found in (codes, content_codes)
-        )
+    for new, old in zip(shares, before, strict=True):
         distances.append(float(np.abs(new - old).sum() / 2))
         unused.append(float(((old > 0) & (new == 0)).sum() / max(1, (old > 0).sum())))
     known = _known(codes, content_codes, codec.sizes)
@@ -72,6 +73,15 @@ def measure_drift(
         distances=tuple(distances),
         unused=tuple(unused),
         unseen=float(1 - known.mean()),
+        shares=shares,
+        catalogue_shares=before,
+    )
+
+
+def _shares(codes: np.ndarray, sizes: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+    return tuple(
+        np.bincount(codes[:, level], minlength=size) / len(codes)
+        for level, size in enumerate(sizes)
     )
 
 

@@ -1,7 +1,9 @@
 """Fitted: everything that a tokenizer is at one moment, as a value."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from semantic_ids.catalogue import Catalogue
 from semantic_ids.codec import Codec
 from semantic_ids.errors import CollisionError
 from semantic_ids.features import Features
+from semantic_ids.fingerprint import fingerprint
 from semantic_ids.fused import Fused
 from semantic_ids.ids import pack_ids, unpack_ids
 from semantic_ids.side import Side
@@ -39,6 +42,22 @@ class Fitted:
     ordered: bool
     relative_errors: list[float] | None = None
     generation: int = 0
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Name of the codec, or, without one, of the code sizes and their order."""
+        spec = None if self.spec is None else self.spec.model_dump(mode="json")
+        return _fingerprint(spec, self.codec, self.catalogue.sizes, self.ordered)
+
+
+def _fingerprint(
+    spec: Mapping[str, Any] | None, codec: Codec | None, sizes: tuple[int, ...], ordered: bool
+) -> str:
+    """Name what turns features into content codes; the resolver has no part in it."""
+    if spec is None or codec is None:
+        return fingerprint({"sizes": list(sizes), "ordered": ordered}, {})
+    stages = {stage: spec.get(stage) for stage in ("fuser", "quantizer")}
+    return fingerprint(stages, codec.arrays())
 
 
 def fit_stages(
@@ -134,6 +153,7 @@ class _Metadata(Spec):
     ordered: bool
     relative_errors: list[float] | None
     generation: int = Field(ge=0)
+    fingerprint: str = Field(pattern="^[0-9a-f]{64}$")
     # Pairs, not a mapping: their order is that of the columns, and JSON objects have none.
     widths: tuple[tuple[str, Annotated[int, Field(ge=1)]], ...]
     texts: tuple[str, ...] = ()
@@ -161,6 +181,7 @@ def to_state(fitted: Fitted) -> State:
         "ordered": fitted.ordered,
         "relative_errors": fitted.relative_errors,
         "generation": fitted.generation,
+        "fingerprint": fitted.fingerprint,
         "widths": [] if fitted.codec is None else list(fitted.codec.fuser.widths.items()),
         "texts": [] if fitted.codec is None else list(fitted.codec.texts),
     }
@@ -202,6 +223,13 @@ def from_state(state: State) -> Fitted:
             dict(metadata.widths),
             metadata.texts,
             stored,
+        )
+    # The spec as it was written: a field that it gets later does not rename the codec.
+    found = _fingerprint(state.metadata["spec"], codec, metadata.code_sizes, metadata.ordered)
+    if found != metadata.fingerprint:
+        raise ValueError(
+            f"the catalogue is that of a codec with fingerprint {metadata.fingerprint}, but the "
+            f"codec here has {found}"
         )
     return Fitted(
         metadata.spec,

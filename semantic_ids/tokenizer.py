@@ -4,20 +4,22 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from semantic_ids.catalogue import Catalogue
 from semantic_ids.codec import Codec
 from semantic_ids.codes import check_codes, code_sizes, side_by_side
-from semantic_ids.comparison import Comparison, compare_codes
+from semantic_ids.comparison import Comparison, compare_codes, neighbour_overlap
 from semantic_ids.drift import Drift, measure_drift
 from semantic_ids.errors import CollisionError, NoCodecError
 from semantic_ids.features import Features
 from semantic_ids.fitted import Fitted, fit_stages, from_state, to_state
 from semantic_ids.frames import is_frame
 from semantic_ids.ids import check_unique, id_array, is_id
+from semantic_ids.neighbours import Neighbours, find_neighbours
+from semantic_ids.refit import Refit
 from semantic_ids.resolvers.base import Resolver
 from semantic_ids.resolvers.suffix import Suffix
 from semantic_ids.side import Side
@@ -300,8 +302,8 @@ class Tokenizer:
 
         Parameters
         ----------
-        codes : (n, L) content codes or (n, P) unique codes; a position that the resolver added
-            is ignored.
+        codes : (n, L) content codes, (n, P) unique codes, or (n, l) prefixes of l < L levels.
+            Where P > L, codes of P columns are unique codes, whose added position is ignored.
 
         Returns
         -------
@@ -314,10 +316,89 @@ class Tokenizer:
         """
         codec = self._need_codec()
         array = np.asarray(codes)
-        array = array[None] if array.ndim == 1 else array
-        if array.ndim == 2 and array.shape[1] == self.code_length:
-            array = array[:, : len(codec.sizes)]
+        if array.ndim and array.shape[-1] == self.code_length:
+            array = array[..., : len(codec.sizes)]
         return codec.decode(array)
+
+    def neighbours(
+        self, codes: Any, k: int = 10, by: Literal["vectors", "codes"] | None = None
+    ) -> Neighbours:
+        """Return the items of the catalogue that are nearest to codes.
+
+        An item stands where the first L positions of its unique code put it.
+
+        Parameters
+        ----------
+        codes : (n, L) content codes or (n, P) unique codes, of which the first L positions are
+            read: those of an item of the catalogue find the item itself first, at distance 0.
+        k : items to name for each, 1 to N.
+        by : ``"vectors"``, the distance between what codes decode to, exact to the rounding of
+            float64; or ``"codes"``, for ordered levels first the longer prefix in common, then
+            the more positions that agree, for parallel codes the latter alone. None takes
+            vectors where there is a codec. Ties go in catalogue order.
+
+        Raises
+        ------
+        ValueError
+            if the catalogue is empty, k is out of range, or codes or `by` are not valid.
+        NoCodecError
+            by vectors, if the tokenizer was made from codes.
+
+        Examples
+        --------
+        >>> tokenizer = Tokenizer.from_codes(["a", "b", "c"], [[0, 1], [2, 0], [0, 3]])
+        >>> tokenizer.neighbours(tokenizer.encode("c"), k=2).ids
+        (('c', 'a'),)
+        """
+        if by == "vectors":
+            self._need_codec()
+        return find_neighbours(self._fitted, codes, k, by)
+
+    def refit(
+        self,
+        features: Any,
+        *,
+        ids: Any = None,
+        side: Side | None = None,
+        progress: bool | None = None,
+    ) -> Refit:
+        """Fit a new tokenizer by the same spec; this one stays as it is.
+
+        All codes are given anew, so models of the old ones are to be trained anew.
+
+        Parameters
+        ----------
+        features, ids, side, progress : as in `fit`.
+
+        Returns
+        -------
+        refit : the new tokenizer, with the old and new codes of the items in both.
+
+        Raises
+        ------
+        TypeError, ValueError, CollisionError
+            as `fit`, and if the ids are of another kind than this catalogue's.
+        NoCodecError
+            if the tokenizer was made from codes.
+
+        Examples
+        --------
+        >>> features = np.random.default_rng(0).normal(size=(400, 8))
+        >>> tokenizer = Tokenizer.fit(features[:300])
+        >>> refit = tokenizer.refit(features)
+        >>> len(refit.tokenizer), len(refit.ids)
+        (400, 300)
+        >>> old, new = refit.mapping()[7]
+        """
+        spec = self._need_spec()
+        features = Features.of(features, ids)
+        if features.ids is None:
+            features = Features.of(features, np.arange(len(features)))
+        self._check_new_ids(features.ids)
+        new = Tokenizer.of(spec, features, side=side, progress=progress)
+        rows = new._catalogue.rows_or_none(self.ids)
+        common = np.flatnonzero(rows >= 0)
+        return Refit(new, self.ids[common], self.codes[common], new.codes[rows[common]])
 
     def rows(self, ids: Any) -> np.ndarray:
         """Return where ids (a sequence, a 1-D array, or one) stand in `ids` and `codes`, (n,).
@@ -383,21 +464,27 @@ class Tokenizer:
             self._fitted.relative_errors,
         )
 
-    def compare(self, other: "Tokenizer") -> Comparison:
-        """Say how another tokenizer's content codes differ, over the items that both know.
+    def compare(self, other: "Tokenizer", *, k: int = 10) -> Comparison:
+        """Say how another tokenizer's codes differ, over the items that both know.
+
+        Parameters
+        ----------
+        other : may be of another spec, or made from codes.
+        k : nearest neighbours of an item that are compared.
 
         Raises
         ------
         ValueError
-            if the ids of one are str and those of the other int.
+            if the ids of one are str and those of the other int, or k < 1.
         """
         if self.ids.dtype.kind != other.ids.dtype.kind:
             raise ValueError("other: its ids are of another kind, str against int")
         theirs = other._catalogue.rows_or_none(self.ids)
         common = np.flatnonzero(theirs >= 0)
+        theirs = theirs[common]
         changed, agreement = compare_codes(
             self.content_codes[common],
-            other.content_codes[theirs[common]],
+            other.content_codes[theirs],
             self.code_sizes[: self.content_codes.shape[1]],
             other.code_sizes[: other.content_codes.shape[1]],
         )
@@ -407,6 +494,10 @@ class Tokenizer:
             only_second=len(other) - len(common),
             changed=changed,
             prefix_agreement=agreement,
+            k=k,
+            neighbour_overlap=neighbour_overlap(
+                (self._fitted, other._fitted), (self.codes[common], other.codes[theirs]), k
+            ),
         )
 
     def _measure(self, features: Features) -> list[float]:
@@ -432,6 +523,15 @@ class Tokenizer:
     def generation(self) -> int:
         """How often `add` and `remove` changed the catalogue."""
         return self._fitted.generation
+
+    @property
+    def fingerprint(self) -> str:
+        """Name of what turns features into content codes: 64 hexadecimal digits.
+
+        Equal for the same fitted codec, wherever it is loaded and whatever the catalogue holds.
+        Without a codec it names the sizes of the codes and whether they are ordered.
+        """
+        return self._fitted.fingerprint
 
     @property
     def ids(self) -> np.ndarray:

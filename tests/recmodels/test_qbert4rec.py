@@ -14,6 +14,7 @@ from semantic_ids import (
     TokenizerSpec,
     UnknownItemError,
 )
+from semantic_ids.storage import State, read_state, write_state
 
 SHORT = Optimisation(epochs=2, learning_rate=3e-3)
 TINY = TokenizerSpec(
@@ -29,8 +30,6 @@ def fit(dataset, **fields):
 
 def weights(model, folder):
     """All that a model stores, by name."""
-    from semantic_ids.storage import read_state
-
     model.save(folder)
     files = read_state(folder, "qbert4rec").files
     return {f"{name}.{key}": a for name, arrays in files.items() for key, a in arrays.items()}
@@ -244,6 +243,29 @@ def test_the_second_of_two_writers_is_told(model, tmp_path):
     first.save(tmp_path / "m")
     with pytest.raises(StaleFolderError):
         second.save(tmp_path / "m")
+
+
+def test_a_model_refuses_another_tokenizer(dataset, tmp_path):
+    tokenizer = Tokenizer.fit(dataset.features, quantizer=TINY.quantizer, progress=False)
+    model = fit(dataset, tokenizer=tokenizer)
+    model.save(tmp_path / "m")
+    other = tokenizer.refit(dataset.features.rows(np.arange(190)), progress=False).tokenizer
+    both = rf"trained on one with fingerprint {tokenizer.fingerprint}, .* {other.fingerprint}"
+    model.tokenizer = other
+    for call in (lambda: model.save(tmp_path / "m"), lambda: model.recommend([[]], k=3)):
+        with pytest.raises(ValueError, match=both):
+            call()
+    state = read_state(tmp_path / "m", "qbert4rec")
+    theirs = other.to_state()
+    metadata = {**state.metadata, "tokenizer": theirs.metadata}
+    files = {**state.files, **theirs.files}
+    write_state(tmp_path / "m", State("qbert4rec", metadata, files))
+    with pytest.raises(ValueError, match=both):
+        QBert4Rec.load(tmp_path / "m")
+    model.tokenizer = tokenizer
+    model.tokenizer.remove(dataset.ids[:1])  # another catalogue, but the same codec
+    model.save(tmp_path / "again")
+    assert len(QBert4Rec.load(tmp_path / "again").tokenizer) == dataset.size - 1
 
 
 def test_a_model_is_not_overwritten_by_a_tokenizer(model, tmp_path):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semantic_ids import Tokenizer
+from semantic_ids import RQKMeans, Tokenizer, comparison
 from semantic_ids.comparison import compare_codes
 
 CODES = st.lists(st.tuples(*(st.integers(0, 3) for _ in range(4))), min_size=1, max_size=15)
@@ -46,3 +46,67 @@ def test_only_common_items_are_compared():
     assert first.compare(first).changed == (0, 0)
     with pytest.raises(ValueError, match="str against int"):
         first.compare(Tokenizer.from_codes(None, [[0]]))
+
+
+# --- neighbours
+
+
+def vectors(n=60, seed=0):
+    x = np.random.default_rng(seed).normal(size=(n, 5))
+    x[n - 12 :] = x[0]  # more equal items than an item has neighbours
+    return x
+
+
+def fitted(levels, ids=None, n=60):
+    return Tokenizer.fit(vectors(n), ids=ids, quantizer=RQKMeans(levels=levels, codebook_size=16))
+
+
+def naive_neighbours(tokenizer, item, others, k):
+    """The k others nearest to an item, by what their codes decode to; in order of `others`."""
+    decode = tokenizer._fitted.codec.quantizer.decode
+    point, points = (decode(tokenizer.encode(i)).astype(np.float64) for i in (item, others))
+    distances = ((point - points) ** 2).sum(axis=1)
+    order = sorted(range(len(others)), key=lambda i: (distances[i], i))
+    return [others[i] for i in order if others[i] != item][:k]
+
+
+@pytest.mark.parametrize("k", [1, 4, 10, 100])
+def test_overlap_equals_a_loop_over_items(k):
+    first = fitted(3)
+    second = first.refit(vectors(60, seed=1)[10:], ids=np.arange(10, 60)[::-1]).tokenizer
+    common = list(range(10, 60))
+    shares = []
+    for item in common:
+        one, other = (set(naive_neighbours(t, item, common, k)) for t in (first, second))
+        assert len(one) == len(other) == min(k, 49)
+        shares.append(len(one & other) / len(one))
+    found = first.compare(second, k=k)
+    assert found.neighbour_overlap == pytest.approx(np.mean(shares))
+    assert f"{np.mean(shares):.1%} of {k} nearest neighbours" in str(found)
+
+
+def test_the_same_tokenizer_has_the_same_neighbours():
+    tokenizer = fitted(2)
+    assert tokenizer.compare(tokenizer).neighbour_overlap == 1
+    codes = Tokenizer.from_codes(None, tokenizer.content_codes)
+    assert codes.compare(codes).neighbour_overlap == 1
+    renamed = Tokenizer.from_codes(None, 15 - tokenizer.content_codes, codebook_sizes=[16, 16])
+    assert codes.compare(renamed).neighbour_overlap == 1
+    assert 0 < tokenizer.compare(renamed).neighbour_overlap < 1
+
+
+def test_many_items_are_sampled(monkeypatch):
+    first, second = fitted(2), fitted(3)
+    every = first.compare(second).neighbour_overlap
+    monkeypatch.setattr(comparison, "_SAMPLE", 40)
+    some = first.compare(second).neighbour_overlap
+    assert some == first.compare(second).neighbour_overlap
+    assert some == pytest.approx(every, abs=0.2)
+
+
+def test_too_little_to_compare():
+    one, other = Tokenizer.from_codes(["a", "b"], [[0], [1]]), Tokenizer.from_codes(["b"], [[0]])
+    assert one.compare(other).neighbour_overlap is None
+    assert "neighbours" not in str(one.compare(other))
+    with pytest.raises(ValueError, match="k=0: expected at least 1"):
+        one.compare(one, k=0)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from semantic_ids import NoCodecError, RQKMeans, Tokenizer
+from semantic_ids import Features, NoCodecError, RQKMeans, Tokenizer
 
 
 def vectors(count, seed=0, shift=0.0):
@@ -38,11 +38,19 @@ def test_figures_equal_a_naive_count(tokenizer):
     for level in range(2):
         new = [(codes[:, level] == k).mean() for k in range(32)]
         old = [(tokenizer.content_codes[:, level] == k).mean() for k in range(32)]
+        assert drift.shares[level] == pytest.approx(new)
+        assert drift.catalogue_shares[level] == pytest.approx(old)
         assert drift.distances[level] == pytest.approx(
             sum(abs(n - o) for n, o in zip(new, old, strict=True)) / 2
         )
         used = [k for k in range(32) if old[k]]
         assert drift.unused[level] == pytest.approx(np.mean([new[k] == 0 for k in used]))
+    codec = tokenizer._fitted.codec
+    fused = codec.fuser.transform(Features(features)).matrix.astype(np.float64)
+    spread = ((fused - fused.mean(axis=0)) ** 2).sum()
+    for level in range(2):
+        lost = ((fused - codec.quantizer.decode(codes[:, : level + 1])) ** 2).sum()
+        assert drift.relative_error[level] == pytest.approx(lost / spread, rel=1e-5)
     known = {tuple(code) for code in tokenizer.content_codes.tolist()}
     strangers = [tuple(code) not in known for code in codes.tolist()]
     assert drift.unseen == pytest.approx(np.mean(strangers))

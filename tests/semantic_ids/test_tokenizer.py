@@ -203,8 +203,27 @@ def test_the_added_position_is_not_decoded(tokenizer):
         assert all(np.array_equal(decoded[name], expected[name]) for name in expected)
 
 
+@pytest.mark.parametrize("resolver", [NearestFree(), Suffix()], ids=lambda spec: spec.kind)
+def test_a_prefix_is_decoded_to_the_sum_of_its_entries(resolver):
+    quantizer = RQKMeans(levels=3, codebook_size=16, iterations=5)
+    tokenizer = Tokenizer.fit(modalities(), quantizer=quantizer, resolver=resolver)
+    stored = tokenizer.to_state().files["codec"]
+    latent, books = 0.0, [stored[f"quantizer.codebook.{level}"] for level in range(3)]
+    for level in range(3):
+        latent = latent + books[level].astype(np.float64)[tokenizer.codes[:, level]]
+        decoded = tokenizer.decode(tokenizer.codes[:, : level + 1])
+        for name, block in (("text", slice(0, 6)), ("image", slice(6, 10))):
+            features = modalities()[name]
+            scaler = StandardScaler().fit(features)
+            expected = scaler.inverse_transform(latent[:, block] * np.sqrt(features.shape[1]))
+            assert np.allclose(decoded[name], expected, atol=1e-4)
+    # As many columns as unique codes have: those are read as unique codes.
+    whole = tokenizer.decode(tokenizer.codes)
+    assert all(np.array_equal(whole[name], decoded[name]) for name in whole)
+
+
 def test_one_code_is_decoded_as_one_row(tokenizer):
-    for code in ([3, 4], [3, 4, 0]):
+    for code in ([3], [3, 4], [3, 4, 0]):
         assert tokenizer.decode(code)["text"].shape == (1, 6)
 
 
@@ -479,7 +498,7 @@ def test_what_cannot_be_encoded_is_refused_by_name(tokenizer, items, error, mess
     ("codes", "message"),
     [
         ([[16, 0]], r"codes: row 0 has 16 at level 0, whose codes are 0 to 15"),
-        ([[0]], r"codes: expected integers of shape \(n, 2\), got int64 of shape \(1, 1\)"),
+        ([[16]], r"codes: row 0 has 16 at level 0, whose codes are 0 to 15"),
         ([[0, 0, 0, 0]], r"expected integers of shape \(n, 2\)"),
         ([[0.0, 1.0]], r"expected integers .* got float64"),
     ],
