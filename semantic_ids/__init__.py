@@ -1,10 +1,19 @@
 """Semantic IDs: items with features become short discrete codes."""
 
+from semantic_ids.categories import CategoryAgreement
 from semantic_ids.errors import CollisionError, NoCodecError, StaleFolderError, UnknownItemError
+from semantic_ids.explanation import (
+    ExplainedLevel,
+    Explanation,
+    NamedItem,
+    PrefixDescription,
+)
 from semantic_ids.features import Features
 from semantic_ids.fusers.base import FittedFuser, Fuser
 from semantic_ids.fusers.concat import Concat
+from semantic_ids.items import Items
 from semantic_ids.latent import Latent
+from semantic_ids.neighbourhoods import Neighbourhoods
 from semantic_ids.quantizers.base import FittedQuantizer, Quantizer
 from semantic_ids.quantizers.rq_kmeans import RQKMeans
 from semantic_ids.resolvers.base import Resolver
@@ -22,20 +31,27 @@ from semantic_ids.trie import CodeTrie
 from semantic_ids.vocabulary import TokenBatch, Vocabulary
 
 __all__ = [
+    "CategoryAgreement",
     "CodeTrie",
     "CodebookStatistics",
     "CollisionError",
     "Concat",
+    "ExplainedLevel",
+    "Explanation",
     "Features",
     "FittedFuser",
     "FittedQuantizer",
     "Fuser",
+    "Items",
     "Latent",
     "LevelStatistics",
+    "NamedItem",
     "NearestFree",
+    "Neighbourhoods",
     "NoCodecError",
     "Optimal",
     "Popularity",
+    "PrefixDescription",
     "Quantizer",
     "RQKMeans",
     "Resolver",

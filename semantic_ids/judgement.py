@@ -34,7 +34,7 @@ def judge(
     sizes = catalogue.sizes[: catalogue.content_codes.shape[1]]
     rows = np.arange(len(catalogue))
     if features is not None:
-        features, rows = _of_the_catalogue(fitted, features)
+        features, rows = catalogue_features(fitted, features)
     content, unique = catalogue.content_codes[rows], catalogue.codes[rows]
     agreement = None
     labels = np.zeros(0)
@@ -65,8 +65,16 @@ def judge(
     return figures
 
 
-def _of_the_catalogue(fitted: Fitted, features: Features) -> tuple[Features, np.ndarray]:
-    """Return the features with ids, and which row of the catalogue each of them is."""
+def catalogue_features(fitted: Fitted, features: Features) -> tuple[Features, np.ndarray]:
+    """Return the catalogue's features with ids, and which row of the catalogue each of them is.
+
+    Raises
+    ------
+    ValueError
+        if they are not one row an item.
+    UnknownItemError
+        if their ids are not those of the catalogue.
+    """
     catalogue = fitted.catalogue
     if len(features) != len(catalogue):
         raise ValueError(
@@ -75,6 +83,19 @@ def _of_the_catalogue(fitted: Fitted, features: Features) -> tuple[Features, np.
     if features.ids is None:
         features = Features.of(features, catalogue.ids)
     return features, catalogue.rows(features.ids)
+
+
+def fused_features(fitted: Fitted, features: Features) -> Fused:
+    """Return features as the codec fuses them; as `Concat()` does where there is no codec."""
+    fuser = Concat().fit(features) if fitted.codec is None else fitted.codec.fuser
+    return Fused(fuser, features)
+
+
+def code_space(fitted: Fitted, codes: np.ndarray) -> Space:
+    """Return the space of codes (n, L): that of their vectors, of levels without a codec."""
+    if fitted.codec is None:
+        return CodeSpace(codes, ordered=fitted.ordered)
+    return VectorSpace.decoded(fitted.codec.quantizer.decode, codes)
 
 
 def _neighbourhoods(
@@ -86,15 +107,7 @@ def _neighbourhoods(
 ) -> tuple[Neighbourhoods | None, Neighbourhoods | None]:
     """Measure the neighbourhoods of content codes and of unique codes, both (N, L)."""
     moved = bool((content != unique).any())
-    different = [content, unique] if moved else [content]
-    spaces: list[Space]
-    if fitted.codec is None:
-        fuser = Concat().fit(features)
-        spaces = [CodeSpace(codes, ordered=fitted.ordered) for codes in different]
-    else:
-        fuser, decode = fitted.codec.fuser, fitted.codec.quantizer.decode
-        spaces = [VectorSpace.decoded(decode, codes) for codes in different]
-    figures = measure_neighbourhoods(
-        VectorSpace.fused(Fused(fuser, features)), spaces, len(features), progress=progress
-    )
+    spaces = [code_space(fitted, codes) for codes in ([content, unique] if moved else [content])]
+    fused = VectorSpace.fused(fused_features(fitted, features))
+    figures = measure_neighbourhoods(fused, spaces, len(features), progress=progress)
     return figures[0], figures[-1]

@@ -14,6 +14,12 @@ from semantic_ids.codes import check_codes, code_sizes, side_by_side
 from semantic_ids.comparison import Comparison, compare_codes
 from semantic_ids.drift import Drift, measure_drift
 from semantic_ids.errors import CollisionError, NoCodecError
+from semantic_ids.explanation import (
+    Explanation,
+    PrefixDescription,
+    describe_prefix,
+    explain_item,
+)
 from semantic_ids.features import Features
 from semantic_ids.fitted import Fitted, fit_stages, from_state, to_state
 from semantic_ids.ids import check_unique, id_array, is_id
@@ -359,6 +365,60 @@ class Tokenizer:
         """
         features = None if features is None else Features.of(features)
         return judge(self._fitted, features, categories, progress=progress)
+
+    def explain(self, item: str | int, items: Any = None) -> Explanation:
+        """Say what an item's code means, level by level.
+
+        Parameters
+        ----------
+        item : an id of the catalogue.
+        items : titles and categories, in any form that `Items.of` reads: a mapping of id to
+            title, columns, a frame, or Items.
+
+        Raises
+        ------
+        UnknownItemError
+            if the item is not in the catalogue.
+        TypeError, ValueError
+            if `items` are not valid.
+
+        Examples
+        --------
+        >>> tokenizer = Tokenizer.from_codes(["x", "y", "z"], [[0, 0], [0, 1], [1, 0]])
+        >>> print(tokenizer.explain("x", items={"x": "Green tea", "y": "Black tea"}))
+        x “Green tea”
+        unique code  <a_0><b_0><c_0>
+        content code <a_0><b_0> (not moved)
+          <a_0>; 2 items
+            near: y “Black tea”
+          <b_0>; 1 item
+          <c_0> tells items with one content code apart; 1 item
+        """
+        return explain_item(self._fitted, item, items)
+
+    def describe(self, prefix: Any, items: Any = None, features: Any = None) -> PrefixDescription:
+        """Say what the items whose unique codes begin with a prefix have in common.
+
+        Parameters
+        ----------
+        prefix : (l,) codes, 1 <= l <= P.
+        items : titles and categories; see `explain`.
+        features : the catalogue's features, as in `statistics`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            if the prefix is that of no item, or `items` or `features` are not valid.
+
+        Examples
+        --------
+        >>> tokenizer = Tokenizer.from_codes(["x", "y", "z"], [[0, 0], [0, 1], [1, 0]])
+        >>> print(tokenizer.describe([0]))
+        <a_0>: 2 items, 66.67% of the catalogue
+            near its centre: x; y
+        """
+        given = None if features is None else Features.of(features)
+        return describe_prefix(self._fitted, prefix, items, given)
 
     def drift(self, features: Any) -> Drift:
         """Say how well the codec fits items that it was not fitted on; refit where it does not.
