@@ -91,10 +91,13 @@ def prefix_groups(codes: np.ndarray, sizes: Sequence[int]) -> Iterator[np.ndarra
     >>> [groups.tolist() for groups in prefix_groups(np.array([[5, 1], [2, 0], [5, 0]]), (9, 9))]
     [[1, 0, 1], [2, 0, 1]]
     """
-    groups = np.zeros(len(codes), dtype=np.int64)
-    for level, size in enumerate(sizes):
-        # A group's number is below N and a code below 2^31: one int64 holds both.
-        groups = np.unique(groups * size + codes[:, level], return_inverse=True)[1]
+    order = np.argsort(code_keys(codes, sizes), kind="stable")
+    ordered = codes[order]
+    begins = np.zeros(len(codes), dtype=bool)
+    for level in range(len(sizes)):
+        begins[1:] |= ordered[1:, level] != ordered[:-1, level]
+        groups = np.empty(len(codes), dtype=np.int64)
+        groups[order] = np.cumsum(begins)
         yield groups
 
 

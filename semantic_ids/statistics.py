@@ -244,7 +244,6 @@ def _shown(level: LevelStatistics) -> dict[str, str]:
         "size": f"{level.size:,}",
         "used": f"{level.used:,}",
         "dead": f"{level.dead:,}",
-        "utilisation": f"{level.utilisation:.3f}",
         "entropy": f"{level.entropy:.3f}",
         "perplexity": f"{level.perplexity:.1f}",
         "gini": f"{level.gini:.3f}",
@@ -254,9 +253,9 @@ def _shown(level: LevelStatistics) -> dict[str, str]:
         "alone": f"{level.alone:,}",
     }
     if level.relative_error is not None:
-        shown["rel. error"] = f"{level.relative_error:.4f}"
+        shown["error"] = f"{level.relative_error:.4f}"
     for name, error in (level.modality_errors or {}).items():
-        shown[f"rel. error, {name}"] = f"{error:.4f}"
+        shown[f"error, {name}"] = f"{error:.4f}"
     if level.categories is not None:
         shown["purity"] = f"{level.categories.purity:.3f}"
         shown["NMI"] = f"{level.categories.nmi:.3f}"

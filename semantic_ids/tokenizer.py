@@ -366,12 +366,12 @@ class Tokenizer:
         features = None if features is None else Features.of(features)
         return judge(self._fitted, features, categories, progress=progress)
 
-    def explain(self, item: str | int, items: Any = None) -> Explanation:
+    def explain(self, id: str | int, items: Any = None) -> Explanation:
         """Say what an item's code means, level by level.
 
         Parameters
         ----------
-        item : an id of the catalogue.
+        id : of an item of the catalogue.
         items : titles and categories, in any form that `Items.of` reads: a mapping of id to
             title, columns, a frame, or Items.
 
@@ -394,7 +394,7 @@ class Tokenizer:
           <b_0>; 1 item
           <c_0> tells items with one content code apart; 1 item
         """
-        return explain_item(self._fitted, item, items)
+        return explain_item(self._fitted, id, items)
 
     def describe(self, prefix: Any, items: Any = None, features: Any = None) -> PrefixDescription:
         """Say what the items whose unique codes begin with a prefix have in common.

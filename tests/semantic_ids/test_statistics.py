@@ -152,7 +152,7 @@ def test_figures_become_a_frame_with_a_row_a_level():
     assert "relative_error" not in frame.columns  # it was not measured
     assert frame.index.name == "level"
     assert figures.to_dict()["levels"][1]["categories"]["nmi"] == 0.5
-    assert "rel. error, text" in str(figures)
+    assert "error, text" in str(figures)
     assert "AMI" in str(figures)
     assert isinstance(hash(figures), int)
 
