@@ -165,7 +165,7 @@ def run(vectors: np.ndarray, new: np.ndarray, levels: int, folder: Path) -> dict
 
 def main() -> None:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--items", type=int, default=10_000_000)
     parser.add_argument("--width", type=int, default=384)
     parser.add_argument("--levels", type=int, default=4)

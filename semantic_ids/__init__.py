@@ -1,12 +1,21 @@
 """Semantic IDs: items with features become short discrete codes."""
 
+from semantic_ids.categories import CategoryAgreement
 from semantic_ids.comparison import Comparison
 from semantic_ids.drift import Drift
 from semantic_ids.errors import CollisionError, NoCodecError, StaleFolderError, UnknownItemError
+from semantic_ids.explanation import (
+    ExplainedLevel,
+    Explanation,
+    NamedItem,
+    PrefixDescription,
+)
 from semantic_ids.features import Features
 from semantic_ids.fusers.base import FittedFuser, Fuser
 from semantic_ids.fusers.concat import Concat
+from semantic_ids.items import Items
 from semantic_ids.latent import Latent
+from semantic_ids.neighbourhoods import Neighbourhoods
 from semantic_ids.neighbours import Neighbours
 from semantic_ids.quantizers.base import FittedQuantizer, Quantizer
 from semantic_ids.quantizers.per_modality import PerModality
@@ -30,25 +39,32 @@ from semantic_ids.trie import CodeTrie
 from semantic_ids.vocabulary import TokenBatch, Vocabulary
 
 __all__ = [
+    "CategoryAgreement",
     "CodeTrie",
     "CodebookStatistics",
     "CollisionError",
     "Comparison",
     "Concat",
     "Drift",
+    "ExplainedLevel",
+    "Explanation",
     "Features",
     "FittedFuser",
     "FittedQuantizer",
     "FittedText",
     "Fuser",
+    "Items",
     "Latent",
     "LevelStatistics",
+    "NamedItem",
     "NearestFree",
+    "Neighbourhoods",
     "Neighbours",
     "NoCodecError",
     "Optimal",
     "PerModality",
     "Popularity",
+    "PrefixDescription",
     "Quantizer",
     "RQKMeans",
     "Refit",

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from semantic_ids.codes import check_codes
+from semantic_ids.distortion import ErrorSums
 from semantic_ids.features import Features
 from semantic_ids.fused import Fused
 from semantic_ids.fusers.base import FittedFuser, Fuser
 from semantic_ids.latent import Latent
 from semantic_ids.progress import progress_bar
 from semantic_ids.quantizers.base import FittedQuantizer, Quantizer
-from semantic_ids.statistics import ErrorSums
-from semantic_ids.text.base import FittedText, TextVectorizer
+from semantic_ids.text.base import FittedText, TextVectorizer, vectorise
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,14 @@ class Measured:
     codes : (N, L) int32 content codes.
     errors : (N,) float64, squared error of each whole code.
     relative_errors : after each level, over all items.
+    modality_errors : the same in each modality's own feature space, over the items that have it;
+        empty where no item was decoded.
     """
 
     codes: np.ndarray
     errors: np.ndarray
     relative_errors: tuple[float, ...]
+    modality_errors: dict[str, tuple[float, ...]]
 
 
 class Codec:
@@ -57,6 +60,10 @@ class Codec:
         """Codebook size of each of the L levels."""
         return self.quantizer.codebook_sizes
 
+    def fused(self, features: Features) -> Fused:
+        """Return the rows that the quantizer sees."""
+        return Fused(self.fuser, features, self.texts)
+
     def encode(self, features: Features, *, progress: bool | None = False) -> np.ndarray:
         """Return content codes (N, L) int32, block by block."""
         codes = np.empty((len(features), len(self.sizes)), dtype=np.int32)
@@ -65,7 +72,12 @@ class Codec:
         return codes
 
     def measure(
-        self, features: Features, codes: np.ndarray | None = None, *, progress: bool | None = False
+        self,
+        features: Features,
+        codes: np.ndarray | None = None,
+        *,
+        decoded: np.ndarray | None = None,
+        progress: bool | None = False,
     ) -> Measured:
         """Measure content codes on features, block by block; found first if they are not given.
 
@@ -73,23 +85,50 @@ class Codec:
         ----------
         features : of N items.
         codes : (N, L) int32 content codes, or None.
+        decoded : (N,) bool, the items to decode after each level, all the way back into their
+            features, for the errors of each modality; None for no item.
         progress : show a bar; None shows it in a terminal.
         """
         found = np.empty((len(features), len(self.sizes)), np.int32) if codes is None else codes
         last, sums = np.empty(len(features)), ErrorSums()
+        modalities: dict[str, ErrorSums] = {}
         for part, latent in self._blocks(features, progress):
             if codes is None:
                 found[part] = self.quantizer.encode(latent)
             errors = self.quantizer.errors(latent, found[part])
             last[part] = errors[:, -1]
             sums.add(errors, latent.matrix)
-        return Measured(found, last, tuple(sums.relative()))
+            if decoded is not None and decoded[part].any():
+                chosen = part.start + np.flatnonzero(decoded[part])
+                rows = vectorise(features.rows(chosen), self.texts)
+                self._add_modalities(modalities, rows, found[chosen])
+        return Measured(
+            found,
+            last,
+            tuple(sums.relative()),
+            {name: tuple(errors.relative()) for name, errors in modalities.items()},
+        )
+
+    def _add_modalities(
+        self, sums: dict[str, ErrorSums], features: Features, codes: np.ndarray
+    ) -> None:
+        """Add a block's errors in feature space, of the first 1, 2, ... L levels."""
+        decoded = [
+            self.fuser.inverse(self.quantizer.decode(codes[:, : level + 1]))
+            for level in range(len(self.sizes))
+        ]
+        for name in features.modalities:
+            values, present = features.modality(name)
+            if present.any():
+                there = values[present].astype(np.float64)
+                lost = [((back[name][present] - there) ** 2).sum(axis=1) for back in decoded]
+                sums.setdefault(name, ErrorSums()).add(np.stack(lost, axis=1), there)
 
     def candidates(
         self, features: Features, rows: np.ndarray, m: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """Name the best codes of some rows, block by block; see `FittedQuantizer.candidates`."""
-        blocks = Fused(self.fuser, features, self.texts).blocks(rows)
+        blocks = self.fused(features).blocks(rows)
         found = [self.quantizer.candidates(latent, m) for latent in blocks]
         return np.concatenate([c for c, _ in found]), np.concatenate([e for _, e in found])
 
@@ -97,7 +136,7 @@ class Codec:
         start = 0
         bar = progress_bar(description="items", total=len(features), progress=progress)
         with bar:
-            for latent in Fused(self.fuser, features, self.texts).blocks():
+            for latent in self.fused(features).blocks():
                 yield slice(start, start + len(latent)), latent
                 start += len(latent)
                 bar.update(len(latent))

@@ -2,7 +2,7 @@
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -76,6 +76,29 @@ def bucket_sizes(keys: np.ndarray) -> np.ndarray:
     """Return, for each key, how many of the keys equal it, (n,) int64."""
     _, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
     return counts[inverse]
+
+
+def prefix_groups(codes: np.ndarray, sizes: Sequence[int]) -> Iterator[np.ndarray]:
+    """Number the prefixes of 1, 2, ... L codes in their order, one array (N,) int64 a depth.
+
+    Parameters
+    ----------
+    codes : (N, L) int32, valid for `sizes`.
+    sizes : number of codes at each of the L positions.
+
+    Examples
+    --------
+    >>> [groups.tolist() for groups in prefix_groups(np.array([[5, 1], [2, 0], [5, 0]]), (9, 9))]
+    [[1, 0, 1], [2, 0, 1]]
+    """
+    order = np.argsort(code_keys(codes, sizes), kind="stable")
+    ordered = codes[order]
+    begins = np.zeros(len(codes), dtype=bool)
+    for level in range(len(sizes)):
+        begins[1:] |= ordered[1:, level] != ordered[:-1, level]
+        groups = np.empty(len(codes), dtype=np.int64)
+        groups[order] = np.cumsum(begins)
+        yield groups
 
 
 def side_by_side(codes: Any) -> np.ndarray:

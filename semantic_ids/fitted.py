@@ -1,8 +1,8 @@
 """Fitted: everything that a tokenizer is at one moment, as a value."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any
 
@@ -33,6 +33,8 @@ class Fitted:
     catalogue : id <-> code.
     ordered : whether each level refines the levels before it.
     relative_errors : after each level, measured at the fit; None where there was none.
+    modality_errors : the same of each modality in its own feature space, over the rows that the
+        stages learnt from; empty where there was no fit.
     generation : how often the catalogue changed.
     """
 
@@ -41,6 +43,7 @@ class Fitted:
     catalogue: Catalogue
     ordered: bool
     relative_errors: list[float] | None = None
+    modality_errors: Mapping[str, Sequence[float]] = field(default_factory=dict)
     generation: int = 0
 
     @cached_property
@@ -56,7 +59,7 @@ def _fingerprint(
     """Name what turns features into content codes; the resolver has no part in it."""
     if spec is None or codec is None:
         return fingerprint({"sizes": list(sizes), "ordered": ordered}, {})
-    stages = {stage: spec.get(stage) for stage in ("fuser", "quantizer")}
+    stages = {stage: spec.get(stage) for stage in ("text", "fuser", "quantizer")}
     return fingerprint(stages, codec.arrays())
 
 
@@ -73,14 +76,19 @@ def fit_stages(
     then all rows go through them, block by block.
     """
     check_catalogue(spec, len(features), side)
-    learnt, learnt_side = _sample(spec, features, side)
+    rows = _sample(spec, len(features))
+    learnt, learnt_side = features, side
+    if rows is not None:
+        learnt, learnt_side = features.rows(rows), None if side is None else side.rows(rows)
     texts = fit_texts(spec.text, learnt, progress=progress)
     learnt = vectorise(learnt, texts)
     fuser = spec.fuser.fit(learnt, side=learnt_side, progress=progress)
     latent = Fused(fuser, learnt, {}).whole()
     codec = Codec(fuser, spec.quantizer.fit(latent, side=learnt_side, progress=progress), texts)
-    del latent
-    measured = codec.measure(features, progress=progress)
+    del latent, learnt
+    sampled = np.zeros(len(features), dtype=bool)
+    sampled[slice(None) if rows is None else rows] = True
+    measured = codec.measure(features, decoded=sampled, progress=progress)
     ids = np.arange(len(features)) if features.ids is None else features.ids
     codes = spec.resolver.resolve(
         measured.codes,
@@ -96,6 +104,7 @@ def fit_stages(
         Catalogue(ids, codes, measured.codes, codec.sizes + spec.resolver.added_sizes),
         ordered=codec.quantizer.ordered,
         relative_errors=list(measured.relative_errors),
+        modality_errors=measured.modality_errors,
     )
 
 
@@ -132,16 +141,14 @@ def check_catalogue(spec: TokenizerSpec, n: int, side: Side | None) -> None:
         )
 
 
-def _sample(
-    spec: TokenizerSpec, features: Features, side: Side | None
-) -> tuple[Features, Side | None]:
-    """Return the rows to learn from, in order: all, or a seeded sample."""
-    n, size = len(features), spec.sample_size
+def _sample(spec: TokenizerSpec, n: int) -> np.ndarray | None:
+    """Return which of n rows to learn from, in order and drawn by the seed; None for all."""
+    size = spec.sample_size
     if n <= size:
-        return features, side
+        return None
     rows = np.random.default_rng(spec.seed).choice(n, size=size, replace=False)
     rows.sort()
-    return features.rows(rows), None if side is None else side.rows(rows)
+    return rows
 
 
 class _Metadata(Spec):
@@ -152,6 +159,7 @@ class _Metadata(Spec):
     levels: int = Field(ge=1)
     ordered: bool
     relative_errors: list[float] | None
+    modality_errors: dict[str, list[float]] = Field(default={})
     generation: int = Field(ge=0)
     fingerprint: str = Field(pattern="^[0-9a-f]{64}$")
     # Pairs, not a mapping: their order is that of the columns, and JSON objects have none.
@@ -163,6 +171,9 @@ class _Metadata(Spec):
         errors, spec = self.relative_errors, self.spec
         if errors is not None and len(errors) != self.levels:
             raise ValueError(f"{len(errors)} relative errors of {self.levels} levels")
+        for name, found in self.modality_errors.items():
+            if len(found) != self.levels:
+                raise ValueError(f"{len(found)} errors of {name!r}, {self.levels} levels")
         if spec is None:
             return self
         levels = spec.quantizer.codebook_sizes
@@ -180,6 +191,7 @@ def to_state(fitted: Fitted) -> State:
         "levels": catalogue.content_codes.shape[1],
         "ordered": fitted.ordered,
         "relative_errors": fitted.relative_errors,
+        "modality_errors": {name: list(e) for name, e in fitted.modality_errors.items()},
         "generation": fitted.generation,
         "fingerprint": fitted.fingerprint,
         "widths": [] if fitted.codec is None else list(fitted.codec.fuser.widths.items()),
@@ -237,5 +249,6 @@ def from_state(state: State) -> Fitted:
         catalogue,
         ordered=metadata.ordered,
         relative_errors=metadata.relative_errors,
+        modality_errors=metadata.modality_errors,
         generation=metadata.generation,
     )

@@ -1,37 +1,51 @@
 """Codebook statistics: what the codes of a catalogue look like."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from semantic_ids.codes import bucket_sizes, code_keys
+from semantic_ids.categories import CategoryAgreement
+from semantic_ids.codes import prefix_groups
+from semantic_ids.neighbourhoods import Neighbourhoods
 
-#: Variance below this share of the squared mean is float32 rounding.
-_NO_VARIANCE = 1e-12
+if TYPE_CHECKING:
+    import pandas
 
 
 @dataclass(frozen=True)
 class LevelStatistics:
-    """Figures of one level; entropies in nats.
+    """Figures of one level, and of the prefixes that end with it; entropies in nats.
 
     Attributes
     ----------
     size : entries of the codebook.
     used : entries that some item has; `dead` is the rest, `utilisation` the share.
     entropy : of the level's code distribution; `perplexity` is its exponential.
+    gini : how unequally the items are spread over all entries, dead ones included: 0 where each
+        has as many, near 1 where one has all.
     conditional_entropy : entropy left when the codes before are known, H(c_l | c_<l).
     prefixes : distinct codes of the levels so far.
+    largest_prefix : most items under one of these.
+    alone : items that no other item shares theirs with.
     relative_error : squared error after this level over the variance; None if not measured.
+    modality_errors : the same of each modality, in its own feature space and over the items that
+        have it; None if not measured.
+    categories : agreement of these prefixes with the categories; None if not measured.
     """
 
     size: int
     used: int
     entropy: float
+    gini: float
     conditional_entropy: float
     prefixes: int
+    largest_prefix: int
+    alone: int
     relative_error: float | None = None
+    modality_errors: Mapping[str, float] | None = field(default=None, hash=False)
+    categories: CategoryAgreement | None = None
 
     @property
     def dead(self) -> int:
@@ -48,8 +62,13 @@ class LevelStatistics:
         """Number of equally likely codes with the same entropy."""
         return float(np.exp(self.entropy))
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return all figures as plain numbers, the derived ones too."""
+        derived = {"dead": self.dead, "utilisation": self.utilisation}
+        return asdict(self) | derived | {"perplexity": self.perplexity}
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class CodebookStatistics:
     """Figures of a catalogue's content codes.
 
@@ -63,6 +82,10 @@ class CodebookStatistics:
     moved : items whose unique code does not begin with their content code.
     relative_error : sum ||x - x_hat||^2 / sum ||x - mean||^2 over the fused vectors, for the
         content codes; None if not measured.
+    neighbourhoods : whether items that are near by their fused features are near by their
+        content codes; None if not measured.
+    unique_neighbourhoods : the same of the unique codes; None if not measured.
+    categorised : items that have a category; None if none were given.
     """
 
     items: int
@@ -72,15 +95,39 @@ class CodebookStatistics:
     largest_bucket: int
     moved: int
     relative_error: float | None = None
+    neighbourhoods: Neighbourhoods | None = None
+    unique_neighbourhoods: Neighbourhoods | None = None
+    categorised: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return all figures as plain numbers, the derived ones of each level too."""
-        figures = asdict(self)
-        for level, entry in zip(self.levels, figures["levels"], strict=True):
-            entry.update(
-                dead=level.dead, utilisation=level.utilisation, perplexity=level.perplexity
-            )
-        return figures
+        return asdict(self) | {"levels": [level.to_dict() for level in self.levels]}
+
+    def to_frame(self) -> "pandas.DataFrame":
+        """Return the figures of the levels as a pandas frame, one row a level.
+
+        A modality's errors become columns such as ``relative_error.text``. What was not measured
+        has no column.
+
+        Raises
+        ------
+        ImportError
+            if pandas is not installed.
+
+        Examples
+        --------
+        >>> frame = codebook_statistics(np.array([[0, 1], [1, 1]]), (2, 2)).to_frame()
+        >>> frame["dead"].tolist()
+        [0, 1]
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise ImportError(
+                "to_frame needs pandas; pip install 'semantic-ids[frames]'"
+            ) from error
+        rows = [_flat(level.to_dict()) for level in self.levels]
+        return pandas.DataFrame(rows, index=pandas.RangeIndex(len(rows), name="level"))
 
     def __str__(self) -> str:
         error = "not measured" if self.relative_error is None else f"{self.relative_error:.4f}"
@@ -88,17 +135,25 @@ class CodebookStatistics:
             f"{self.items:,} items, {len(self.levels)} levels, relative error {error}",
             f"collisions: rate {self.collision_rate:.4f}, {self.items_in_collisions:,} items, "
             f"largest bucket {self.largest_bucket:,}, moved by the resolver {self.moved:,}",
-            "level   size   used   dead  utilisation  entropy  perplexity  H(c|prefix)"
-            "  prefixes  rel. error",
         ]
-        for number, level in enumerate(self.levels):
-            shown = "" if level.relative_error is None else f"{level.relative_error:.4f}"
+        for name, figures in self._neighbourhoods():
+            rank = "not defined" if figures.spearman is None else f"{figures.spearman:.3f}"
             lines.append(
-                f"{number:5d} {level.size:6d} {level.used:6d} {level.dead:6d} "
-                f"{level.utilisation:12.3f} {level.entropy:8.3f} {level.perplexity:11.1f} "
-                f"{level.conditional_entropy:12.3f} {level.prefixes:9,d} {shown:>11s}"
+                f"neighbours by {name}: recall@{figures.k} {figures.recall:.3f} "
+                f"(by chance {figures.by_chance:.4f}), NDCG@{figures.k} {figures.ndcg:.3f}; "
+                f"rank correlation of distances {rank}"
             )
-        return "\n".join(lines)
+        if self.categorised is not None:
+            lines.append(f"categories: {self.categorised:,} items have one")
+        return "\n".join([*lines, *_table([_shown(level) for level in self.levels])])
+
+    __repr__ = __str__
+
+    def _neighbourhoods(self) -> list[tuple[str, Neighbourhoods]]:
+        found = [("content codes", self.neighbourhoods)]
+        if self.moved:
+            found.append(("unique codes", self.unique_neighbourhoods))
+        return [(name, figures) for name, figures in found if figures is not None]
 
 
 def codebook_statistics(
@@ -107,6 +162,8 @@ def codebook_statistics(
     *,
     unique_codes: np.ndarray | None = None,
     relative_errors: Sequence[float] | None = None,
+    modality_errors: Mapping[str, Sequence[float]] | None = None,
+    agreement: Sequence[CategoryAgreement] | None = None,
 ) -> CodebookStatistics:
     """Compute the figures of content codes.
 
@@ -116,6 +173,8 @@ def codebook_statistics(
     sizes : codebook size of each level.
     unique_codes : (N, P) int32, P >= L; None where the content codes stand for themselves.
     relative_errors : relative error after each level, (L,), where measured.
+    modality_errors : the same of each modality, where measured.
+    agreement : of the prefixes of each depth with categories, (L,), where measured.
 
     Examples
     --------
@@ -123,76 +182,92 @@ def codebook_statistics(
     >>> figures.collision_rate, figures.items_in_collisions, figures.levels[1].dead
     (0.25, 2, 2)
     """
-    levels, before = [], 0.0
-    for level, size in enumerate(sizes):
-        counts = np.bincount(codes[:, level], minlength=size)
-        keys = code_keys(codes[:, : level + 1], sizes[: level + 1])
-        prefix_counts = np.unique(keys, return_counts=True)[1]
+    levels, before, last = [], 0.0, len(sizes) - 1
+    for level, groups in enumerate(prefix_groups(codes, sizes)):
+        counts = np.bincount(codes[:, level], minlength=sizes[level])
+        prefix_counts = np.bincount(groups)
         joint = _entropy(prefix_counts)
         levels.append(
             LevelStatistics(
-                size=size,
+                size=sizes[level],
                 used=int((counts > 0).sum()),
                 entropy=_entropy(counts),
+                gini=_gini(counts),
                 conditional_entropy=max(0.0, joint - before),
                 prefixes=len(prefix_counts),
+                largest_prefix=int(prefix_counts.max()),
+                alone=int((prefix_counts == 1).sum()),
                 relative_error=None if relative_errors is None else float(relative_errors[level]),
+                modality_errors={name: float(e[level]) for name, e in modality_errors.items()}
+                if modality_errors
+                else None,
+                categories=None if agreement is None else agreement[level],
             )
         )
         before = joint
-    buckets = bucket_sizes(code_keys(codes, sizes))
     moved = 0
     if unique_codes is not None:
         moved = int((unique_codes[:, : len(sizes)] != codes).any(axis=1).sum())
     return CodebookStatistics(
         items=len(codes),
         levels=tuple(levels),
-        collision_rate=1 - levels[-1].prefixes / len(codes),
-        items_in_collisions=int((buckets > 1).sum()),
-        largest_bucket=int(buckets.max()),
+        collision_rate=1 - levels[last].prefixes / len(codes),
+        items_in_collisions=len(codes) - levels[last].alone,
+        largest_bucket=levels[last].largest_prefix,
         moved=moved,
-        relative_error=levels[-1].relative_error,
+        relative_error=levels[last].relative_error,
     )
-
-
-class ErrorSums:
-    """Sum of squared errors over total variance, of rows that come block by block.
-
-    Examples
-    --------
-    >>> sums = ErrorSums()
-    >>> sums.add(np.array([[1.0]]), np.array([[0.0]]))
-    >>> sums.add(np.array([[1.0]]), np.array([[4.0]]))
-    >>> sums.relative()
-    [0.25]
-    """
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._mean: np.ndarray | float = 0.0
-        self._variance = 0.0
-        self._errors: np.ndarray | float = 0.0
-
-    def add(self, errors: np.ndarray, matrix: np.ndarray) -> None:
-        """Take in rows (n, d) and their squared errors after each level (n, L), float64."""
-        n = len(matrix)
-        mean = matrix.mean(axis=0, dtype=np.float64)
-        between = float(((mean - self._mean) ** 2).sum())
-        within = float(((matrix - mean) ** 2).sum())
-        # Chan, Golub and LeVeque (1979): the variance of two sets taken together.
-        self._variance += within + between * self._count * n / (self._count + n)
-        self._mean = self._mean + (mean - self._mean) * n / (self._count + n)
-        self._count += n
-        self._errors = self._errors + errors.sum(axis=0)
-
-    def relative(self) -> list[float]:
-        """Return L ratios; 0 where nothing is lost or the rows are all the same, to rounding."""
-        errors = np.atleast_1d(self._errors)
-        if self._variance <= _NO_VARIANCE * float(np.sum(self._mean**2)) * self._count:
-            return [0.0] * len(errors)
-        return (errors / self._variance).tolist()
 
 
 def _entropy(counts: np.ndarray) -> float:
     shares = counts[counts > 0] / counts.sum()
     return float(-(shares * np.log(shares)).sum()) + 0.0
+
+
+def _gini(counts: np.ndarray) -> float:
+    """Return half the mean absolute difference of two entries' counts, over their mean."""
+    n = len(counts)
+    ranks = 2 * np.arange(1, n + 1) - n - 1
+    return float((ranks * np.sort(counts)).sum() / (n * counts.sum()))
+
+
+def _flat(figures: dict[str, Any]) -> dict[str, Any]:
+    """Return a level's figures as columns, without those that were not measured."""
+    errors, agreement = figures.pop("modality_errors"), figures.pop("categories")
+    errors = {f"relative_error.{name}": error for name, error in (errors or {}).items()}
+    return {k: v for k, v in figures.items() if v is not None} | errors | (agreement or {})
+
+
+def _shown(level: LevelStatistics) -> dict[str, str]:
+    """Return a level's figures as columns of text."""
+    shown = {
+        "size": f"{level.size:,}",
+        "used": f"{level.used:,}",
+        "dead": f"{level.dead:,}",
+        "entropy": f"{level.entropy:.3f}",
+        "perplexity": f"{level.perplexity:.1f}",
+        "gini": f"{level.gini:.3f}",
+        "H(c|prefix)": f"{level.conditional_entropy:.3f}",
+        "prefixes": f"{level.prefixes:,}",
+        "largest": f"{level.largest_prefix:,}",
+        "alone": f"{level.alone:,}",
+    }
+    if level.relative_error is not None:
+        shown["error"] = f"{level.relative_error:.4f}"
+    for name, error in (level.modality_errors or {}).items():
+        shown[f"error, {name}"] = f"{error:.4f}"
+    if level.categories is not None:
+        shown["purity"] = f"{level.categories.purity:.3f}"
+        shown["NMI"] = f"{level.categories.nmi:.3f}"
+        shown["AMI"] = f"{level.categories.ami:.3f}"
+    return shown
+
+
+def _table(rows: list[dict[str, str]]) -> list[str]:
+    """Return a head and one line a row, the number of the level in front."""
+    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in rows[0]}
+    lines = ["  ".join(["level", *(name.rjust(width) for name, width in widths.items())])]
+    for number, row in enumerate(rows):
+        cells = [row[name].rjust(width) for name, width in widths.items()]
+        lines.append("  ".join([f"{number:5d}", *cells]))
+    return lines

@@ -14,16 +14,23 @@ from semantic_ids.codes import check_codes, code_sizes, side_by_side
 from semantic_ids.comparison import Comparison, compare_codes, neighbour_overlap
 from semantic_ids.drift import Drift, measure_drift
 from semantic_ids.errors import CollisionError, NoCodecError
+from semantic_ids.explanation import (
+    Explanation,
+    PrefixDescription,
+    describe_prefix,
+    explain_item,
+)
 from semantic_ids.features import Features
 from semantic_ids.fitted import Fitted, fit_stages, from_state, to_state
 from semantic_ids.frames import is_frame
 from semantic_ids.ids import check_unique, id_array, is_id
+from semantic_ids.judgement import judge
 from semantic_ids.neighbours import Neighbours, find_neighbours
 from semantic_ids.refit import Refit
 from semantic_ids.resolvers.base import Resolver
 from semantic_ids.resolvers.suffix import Suffix
 from semantic_ids.side import Side
-from semantic_ids.statistics import CodebookStatistics, codebook_statistics
+from semantic_ids.statistics import CodebookStatistics
 from semantic_ids.storage import State, read_state, write_state
 from semantic_ids.tokenizer_spec import TokenizerSpec
 from semantic_ids.trie import CodeTrie
@@ -414,32 +421,90 @@ class Tokenizer:
         """Return the id of each unique code (n, P), None where no item has that code."""
         return self._catalogue.lookup(codes)
 
-    def statistics(self, features: Any = None) -> CodebookStatistics:
+    def statistics(
+        self, features: Any = None, categories: Any = None, *, progress: bool | None = None
+    ) -> CodebookStatistics:
         """Return the figures of the catalogue's content codes.
 
         Parameters
         ----------
         features : the catalogue's features, by their ids or, without, row by row, to measure the
-            error on. Without, the errors are those of the fit, and None once the catalogue has
-            changed.
+            error on, and whether near items have near codes: by the vectors that the codes decode
+            to or, without a codec, by the levels that differ, against the features fused
+            (without a codec by `Concat()`). Without features, the errors are those of the fit (a
+            modality's: of the rows that it learnt from), and None once the catalogue has changed.
+        categories : one str or int an item, or None; in the order of the features, where these
+            carry ids, or of the catalogue's rows. Prefixes are compared with them.
+        progress : show bars; None shows them in a terminal.
 
         Raises
         ------
-        ValueError
-            if every item was removed, or the features are not the catalogue's.
+        TypeError, ValueError
+            if every item was removed, or the features or categories are not the catalogue's.
+
+        Examples
+        --------
+        >>> published = Tokenizer.from_codes(None, [[0, 0], [0, 1], [1, 0], [1, 1]])
+        >>> figures = published.statistics(categories=["tea", "tea", "milk", "milk"])
+        >>> [round(level.categories.ami, 3) for level in figures.levels]
+        [1.0, 0.0]
         """
-        if not len(self):
-            raise ValueError("the catalogue is empty: there is nothing to count")
-        errors = None if self.generation else self._fitted.relative_errors
-        if features is not None:
-            errors = self._measure(Features.of(features))
-        content = self._catalogue.content_codes
-        return codebook_statistics(
-            content,
-            self._catalogue.sizes[: content.shape[1]],
-            unique_codes=self.codes,
-            relative_errors=errors,
-        )
+        features = None if features is None else Features.of(features)
+        return judge(self._fitted, features, categories, progress=progress)
+
+    def explain(self, id: str | int, items: Any = None) -> Explanation:
+        """Say what an item's code means, level by level.
+
+        Parameters
+        ----------
+        id : of an item of the catalogue.
+        items : titles and categories, in any form that `Items.of` reads: a mapping of id to
+            title, columns, a frame, or Items.
+
+        Raises
+        ------
+        UnknownItemError
+            if the item is not in the catalogue.
+        TypeError, ValueError
+            if `items` are not valid.
+
+        Examples
+        --------
+        >>> tokenizer = Tokenizer.from_codes(["x", "y", "z"], [[0, 0], [0, 1], [1, 0]])
+        >>> print(tokenizer.explain("x", items={"x": "Green tea", "y": "Black tea"}))
+        x “Green tea”
+        unique code  <a_0><b_0><c_0>
+        content code <a_0><b_0> (not moved)
+          <a_0>; 2 items
+            near: y “Black tea”
+          <b_0>; 1 item
+          <c_0> tells items with one content code apart; 1 item
+        """
+        return explain_item(self._fitted, id, items)
+
+    def describe(self, prefix: Any, items: Any = None, features: Any = None) -> PrefixDescription:
+        """Say what the items whose unique codes begin with a prefix have in common.
+
+        Parameters
+        ----------
+        prefix : (l,) codes, 1 <= l <= P.
+        items : titles and categories; see `explain`.
+        features : the catalogue's features, as in `statistics`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            if the prefix is that of no item, or `items` or `features` are not valid.
+
+        Examples
+        --------
+        >>> tokenizer = Tokenizer.from_codes(["x", "y", "z"], [[0, 0], [0, 1], [1, 0]])
+        >>> print(tokenizer.describe([0]))
+        <a_0>: 2 items, 66.67% of the catalogue
+            near its centre: x; y
+        """
+        given = None if features is None else Features.of(features)
+        return describe_prefix(self._fitted, prefix, items, given)
 
     def drift(self, features: Any) -> Drift:
         """Say how well the codec fits items that it was not fitted on; refit where it does not.
@@ -499,15 +564,6 @@ class Tokenizer:
                 (self._fitted, other._fitted), (self.codes[common], other.codes[theirs]), k
             ),
         )
-
-    def _measure(self, features: Features) -> list[float]:
-        codec = self._need_codec()
-        if len(features) != len(self):
-            raise ValueError(f"features: {len(features)} rows, the catalogue has {len(self)} items")
-        if features.ids is None:
-            features = Features.of(features, self.ids)
-        content = self.content_codes[self._catalogue.rows(features.ids)]
-        return list(codec.measure(features, content).relative_errors)
 
     @property
     def spec(self) -> TokenizerSpec | None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semantic_ids.codes import bucket_sizes, check_codes, code_keys
+from semantic_ids.codes import bucket_sizes, check_codes, code_keys, prefix_groups
 
 SIZES = st.one_of(
     st.lists(st.integers(1, 5), min_size=1, max_size=4),  # int64 keys, many repeats
@@ -98,3 +98,13 @@ def test_bad_codes_are_refused_by_row_and_level(codes, message):
 def test_the_error_uses_the_name_given():
     with pytest.raises(ValueError, match="content_codes: row 0 has 9"):
         check_codes([[9]], (2,), name="content_codes")
+
+
+@given(coded())
+def test_prefixes_are_numbered_in_their_order(case):
+    sizes, rows = case
+    found = list(prefix_groups(np.array(rows, dtype=np.int32), sizes))
+    assert len(found) == len(sizes)
+    for depth, groups in enumerate(found, 1):
+        distinct = sorted({row[:depth] for row in rows})
+        assert groups.tolist() == [distinct.index(row[:depth]) for row in rows]

@@ -1,5 +1,7 @@
 """Codebook statistics against loops, scipy and scikit-learn."""
 
+import sys
+import time
 from collections import Counter
 
 import numpy as np
@@ -9,7 +11,10 @@ from hypothesis import strategies as st
 from scipy.stats import entropy
 from sklearn.metrics import mutual_info_score
 
-from semantic_ids.statistics import ErrorSums, codebook_statistics
+from semantic_ids import Features, RQKMeans, Tokenizer, TokenizerSpec
+from semantic_ids.categories import CategoryAgreement
+from semantic_ids.distortion import ErrorSums
+from semantic_ids.statistics import codebook_statistics
 
 SIZES = st.sampled_from([(1,), (6,), (3, 3), (2, 5, 3), (9, 4, 9)])
 
@@ -33,7 +38,13 @@ def test_figures_of_a_level_are_those_of_its_counts(case):
         assert figures.utilisation == pytest.approx(len(counts) / sizes[level])
         assert figures.entropy == pytest.approx(shares, abs=1e-12)
         assert figures.perplexity == pytest.approx(np.exp(shares))
-        assert figures.prefixes == len({tuple(code[: level + 1]) for code in codes.tolist()})
+        under = Counter(tuple(code[: level + 1]) for code in codes.tolist())
+        assert figures.prefixes == len(under)
+        assert figures.largest_prefix == max(under.values())
+        assert figures.alone == sum(count == 1 for count in under.values())
+        every = [counts[entry] for entry in range(sizes[level])]
+        apart = sum(abs(a - b) for a in every for b in every) / len(every) ** 2
+        assert figures.gini == pytest.approx(apart / (2 * len(codes) / len(every)))
         assert figures.relative_error is None
 
 
@@ -122,6 +133,109 @@ def test_the_table_has_a_line_a_level():
     lines = str(codebook_statistics(np.zeros((5, 3), dtype=np.int32), (2, 2, 2))).splitlines()
     assert lines[0].startswith("5 items, 3 levels")
     assert [line.split()[0] for line in lines[-3:]] == ["0", "1", "2"]
+
+
+def test_figures_become_a_frame_with_a_row_a_level():
+    pandas = pytest.importorskip("pandas")
+    agreement = (CategoryAgreement(0.5, 0.25, 0.125), CategoryAgreement(1.0, 0.5, 0.0))
+    figures = codebook_statistics(
+        np.array([[0, 1], [1, 1]]),
+        (2, 2),
+        modality_errors={"text": [0.5, 0.25]},
+        agreement=agreement,
+    )
+    frame = figures.to_frame()
+    assert isinstance(frame, pandas.DataFrame)
+    assert frame["used"].tolist() == [2, 1]
+    assert frame["relative_error.text"].tolist() == [0.5, 0.25]
+    assert frame["ami"].tolist() == [0.125, 0.0]
+    assert "relative_error" not in frame.columns  # it was not measured
+    assert frame.index.name == "level"
+    assert figures.to_dict()["levels"][1]["categories"]["nmi"] == 0.5
+    assert "error, text" in str(figures)
+    assert "AMI" in str(figures)
+    assert isinstance(hash(figures), int)
+
+
+def test_without_pandas_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match=r"semantic-ids\[frames\]"):
+        codebook_statistics(np.zeros((1, 1), dtype=np.int32), (1,)).to_frame()
+
+
+def test_a_million_items_take_seconds():
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 256, size=(1_000_000, 4), dtype=np.int32)
+    start = time.process_time()
+    figures = codebook_statistics(codes, (256,) * 4)
+    assert time.process_time() - start < 10
+    assert figures.levels[2].prefixes == len(np.unique(codes[:, :3] @ [1 << 16, 1 << 8, 1]))
+
+
+# --- errors of each modality
+
+
+@pytest.fixture(scope="module")
+def half_seen():
+    """Features of which one modality is missing for some items, with a constant beside."""
+    rng = np.random.default_rng(5)
+    return Features(
+        {"text": rng.normal(size=(90, 4)), "image": 50 + rng.normal(size=(90, 3))},
+        present={"image": rng.random(90) < 0.6},
+    )
+
+
+def naive_modality_errors(tokenizer, features, rows):
+    """Decode the first levels by hand, over the items that have the modality."""
+    arrays = tokenizer.to_state().files["codec"]
+    found = {}
+    for place, (name, values) in enumerate(features.modalities.items()):
+        there = [row for row in rows if features.present[row, place]]
+        block = {"text": slice(0, 4), "image": slice(4, 7)}[name]
+        mean = values[there].mean(axis=0)
+        total = sum(((values[row] - mean) ** 2).sum() for row in there)
+        found[name] = []
+        for depth in (1, 2):
+            lost = 0.0
+            for row in there:
+                code = tokenizer.content_codes[row]
+                entry = sum(arrays[f"quantizer.codebook.{j}"][code[j]] for j in range(depth))
+                scale, shift = arrays[f"fuser.scale.{name}"], arrays[f"fuser.mean.{name}"]
+                lost += ((entry[block] * scale + shift - values[row]) ** 2).sum()
+            found[name].append(lost / total)
+    return found
+
+
+def test_each_modality_has_errors_of_its_own(half_seen, tmp_path):
+    tokenizer = Tokenizer.fit(half_seen, quantizer=RQKMeans(levels=2, codebook_size=16))
+    naive = naive_modality_errors(tokenizer, half_seen, range(90))
+    tokenizer.save(tmp_path / "saved")
+    loaded = Tokenizer.load(tmp_path / "saved")
+    for figures in (tokenizer.statistics(), tokenizer.statistics(half_seen), loaded.statistics()):
+        for level, found in enumerate(figures.levels):
+            expected = {name: errors[level] for name, errors in naive.items()}
+            assert found.modality_errors == pytest.approx(expected, rel=1e-5)
+    assert loaded.statistics() == tokenizer.statistics()
+    assert loaded.statistics().neighbourhoods is None
+
+
+def test_at_the_fit_they_are_those_of_the_sample(half_seen):
+    spec = TokenizerSpec(quantizer=RQKMeans(levels=2, codebook_size=16), fit_sample=40, seed=6)
+    tokenizer = spec.fit(half_seen)
+    sample = np.random.default_rng(6).choice(90, size=40, replace=False)
+    for figures, rows in (
+        (tokenizer.statistics(), sample),
+        (tokenizer.statistics(half_seen), range(90)),
+    ):
+        naive = naive_modality_errors(tokenizer, half_seen, rows)
+        found = [level.modality_errors["image"] for level in figures.levels]
+        assert found == pytest.approx(naive["image"], rel=1e-5)
+
+
+def test_they_are_gone_when_the_catalogue_has_changed(half_seen):
+    tokenizer = Tokenizer.fit(half_seen, quantizer=RQKMeans(levels=2, codebook_size=16))
+    tokenizer.remove([3])
+    assert tokenizer.statistics().levels[0].modality_errors is None
 
 
 # --- relative errors

@@ -375,6 +375,11 @@ EDITS = {
     "code sizes beyond int32": ("metadata/code_sizes", [2**40, 12], "code_sizes"),
     "code sizes too small": ("metadata/code_sizes", [1, 1], "code_sizes"),
     "errors of other levels": ("metadata/relative_errors", [0.5], "1 relative errors of 2 levels"),
+    "a modality's errors of other levels": (
+        "metadata/modality_errors",
+        {"text": [0.5]},
+        "1 errors of 'text', 2 levels",
+    ),
     "unknown metadata": ("metadata/comment", "hello", "comment"),
 }
 
