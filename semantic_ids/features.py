@@ -121,7 +121,13 @@ class Features:
 
     @classmethod
     def of(cls, value: Any, ids: Any = None) -> "Features":
-        """Return `value` as Features; `ids`, where given, must not contradict its own."""
+        """Return `value`, anything that `Features` takes, as Features.
+
+        Raises
+        ------
+        ValueError
+            if `ids` are given although `value` has its own; see `Features` for others.
+        """
         if not isinstance(value, Features):
             return cls(value, ids=ids)
         if ids is None:

@@ -83,7 +83,7 @@ def fit_stages(
     texts = fit_texts(spec.text, learnt, progress=progress)
     learnt = vectorise(learnt, texts)
     fuser = spec.fuser.fit(learnt, side=learnt_side, progress=progress)
-    latent = Fused(fuser, learnt, {}).whole()
+    latent = Fused(fuser, learnt).whole()
     codec = Codec(fuser, spec.quantizer.fit(latent, side=learnt_side, progress=progress), texts)
     del latent, learnt
     sampled = np.zeros(len(features), dtype=bool)

@@ -1,7 +1,7 @@
 """Fused: the rows of a catalogue as its fuser sees them, made block by block and not kept."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -24,7 +24,7 @@ class Fused:
 
     fuser: FittedFuser
     features: Features
-    texts: Mapping[str, FittedText]
+    texts: Mapping[str, FittedText] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.features)

@@ -96,6 +96,25 @@ def test_repr_shows_sizes_and_missing_shares():
     )
 
 
+def test_rows_of_nan_may_be_declared_missing():
+    text = np.ones((BLOCK_ROWS + 10, 2), dtype=np.float16)
+    gone = np.random.default_rng(0).random(len(text)) < 0.5
+    text[gone] = np.nan
+    whole = np.arange(len(text))[:, None]
+    features = Features({"text": text, "row": whole}, missing="nan")
+    assert features.modality("text")[1].tolist() == (~gone).tolist()
+    assert features.modality("row")[1].all()
+    masked = Features({"text": text, "row": whole}, {"text": whole[:, 0] > 99}, missing="nan")
+    assert masked.modality("text")[1].tolist() == (~gone & (whole[:, 0] > 99)).tolist()
+
+
+def test_ids_given_later_are_checked_as_ids_given_at_once():
+    features = Features(np.ones((2, 2)))
+    for ids, message in [([1, 1], "repeat"), ([1], "ids has 1"), ([1.5, 2], "str or int")]:
+        with pytest.raises(ValueError, match=message):
+            Features.of(features, ids)
+
+
 def holding(value, row, n=BLOCK_ROWS + 10):
     array = np.zeros((n, 2))
     array[row, 1] = value
@@ -133,6 +152,19 @@ REFUSED = {
         {},
         ValueError,
         rf"1 row holds NaN \(first: {BLOCK_ROWS + 3}\)",
+    ),
+    "rows that are partly NaN": (
+        holding(np.nan, 17),
+        {"missing": "nan"},
+        ValueError,
+        r"1 row holds NaN \(first: 17\); missing='nan' is for rows that are NaN throughout",
+    ),
+    "another word for missing": (ONES, {"missing": "null"}, ValueError, r"missing: .*got 'null'"),
+    "rows of NaN of a named item": (
+        np.array([[1.0], [np.nan]]),
+        {"missing": "nan", "ids": ["x", "y"]},
+        ValueError,
+        r"no modality at all \(first: id 'y'\)",
     ),
     "infinity": (holding(-np.inf, 2), {}, ValueError, r"1 row holds infinity \(first: 2\)"),
     "beyond float32": (

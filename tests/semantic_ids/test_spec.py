@@ -5,7 +5,18 @@ from typing import Literal
 import pytest
 from pydantic import ValidationError
 
-from semantic_ids import Concat, Fuser, NearestFree, Quantizer, Resolver, RQKMeans, Suffix
+from semantic_ids import (
+    Concat,
+    Fuser,
+    NearestFree,
+    Quantizer,
+    Resolver,
+    RQKMeans,
+    SentenceTransformerText,
+    Suffix,
+    TextVectorizer,
+    TfidfText,
+)
 from semantic_ids import spec as module
 from semantic_ids.tokenizer import TokenizerSpec
 
@@ -14,6 +25,8 @@ STAGES = [
     (Quantizer, RQKMeans(levels=2, codebook_size=(8, 4), iterations=3, seed=9)),
     (Resolver, NearestFree()),
     (Resolver, Suffix(max_suffix=7)),
+    (TextVectorizer, TfidfText(width=3, ngrams=(1, 2), analyzer="char_wb")),
+    (TextVectorizer, SentenceTransformerText(path="models/mini", prompt="item: ")),
 ]
 
 
@@ -36,7 +49,7 @@ def test_fields_that_do_not_exist_are_refused(stage, spec):
         stage.parse(spec.model_dump() | {"level_count": 3})
 
 
-@pytest.mark.parametrize("stage", [Fuser, Quantizer, Resolver])
+@pytest.mark.parametrize("stage", [Fuser, Quantizer, Resolver, TextVectorizer])
 @pytest.mark.parametrize("kind", ["abacus", None, 3, ["rq-kmeans"]])
 def test_an_unknown_kind_is_refused_by_name(stage, kind):
     with pytest.raises(ValueError, match=f"unknown {stage.__name__.lower()} kind"):
