@@ -20,7 +20,7 @@ QUANTIZERS = [
 @pytest.fixture(scope="module", params=QUANTIZERS, ids=lambda spec: str(spec.codebook_sizes))
 def tokenizer(request, scientific):
     return Tokenizer.fit(
-        scientific[:3000], quantizer=request.param, resolver=Suffix(4096), progress=False
+        scientific[:3000], quantizer=request.param, resolver=Suffix(max_suffix=4096), progress=False
     )
 
 
