@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -311,7 +312,10 @@ def _read_arrays(folder: Path, file: _File) -> dict[str, np.ndarray]:
     from safetensors.numpy import load_file
 
     path = folder / file.name
-    size = path.stat().st_size
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):  # reading a pipe or a device may never end
+        raise ValueError(f"{path}: no regular file")
+    size = found.st_size
     if size != file.bytes:
         raise ValueError(f"{path}: {size} bytes, expected {file.bytes}; truncated or replaced")
     if _hash_file(path) != file.sha256:
