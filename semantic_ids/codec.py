@@ -120,8 +120,8 @@ class Codec:
         for name in features.modalities:
             values, present = features.modality(name)
             if present.any():
-                there = values[present].astype(np.float64)
-                lost = [((back[name][present] - there) ** 2).sum(axis=1) for back in decoded]
+                there = values[present]
+                lost = [_squared_errors(back[name][present], there) for back in decoded]
                 sums.setdefault(name, ErrorSums()).add(np.stack(lost, axis=1), there)
 
     def candidates(
@@ -189,6 +189,11 @@ class Codec:
         if codec.arrays().keys() != arrays.keys():
             raise ValueError(f"codec: the spec has no use for all of {sorted(arrays)}")
         return codec
+
+
+def _squared_errors(decoded: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    difference = decoded - rows
+    return np.einsum("ij,ij->i", difference, difference, dtype=np.float64)
 
 
 def _part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

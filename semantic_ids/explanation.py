@@ -136,7 +136,8 @@ class PrefixDescription:
     modalities: Mapping[str, float] | None = field(default=None, hash=False)
 
     def __str__(self) -> str:
-        lines = [f"{_tokens(self.prefix)}: {self.items:,} items, {self.share:.2%} of the catalogue"]
+        many = _count(self.items)
+        lines = [f"{_tokens(self.prefix)}: {many}, {self.share:.2%} of the catalogue"]
         if self.words:
             lines.append(f"    words: {', '.join(self.words)}")
         if self.modalities is not None:
@@ -288,6 +289,10 @@ def _tokens(codes: Any) -> str:
     return "".join(f"<{level_name(level)}_{code}>" for level, code in enumerate(codes))
 
 
+def _count(items: int) -> str:
+    return f"{items:,} {'item' if items == 1 else 'items'}"
+
+
 def _level_line(number: int, level: ExplainedLevel) -> str:
     return "; ".join(_level_parts(number, level))
 
@@ -302,6 +307,6 @@ def _level_parts(number: int, level: ExplainedLevel) -> Iterator[str]:
         yield f"{token} explains {level.explained:.1%} of the items' variance"
     else:
         yield token
-    yield f"{level.items:,} {'item' if level.items == 1 else 'items'}"
+    yield _count(level.items)
     if level.words:
         yield f"words: {', '.join(level.words)}"

@@ -101,9 +101,12 @@ class VectorSpace:
     def between(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
         """Return squared distances (m, n) float32."""
         one, other = one.astype(np.float64), other.astype(np.float64)
+        squares = one @ other.T
         norms = (one**2).sum(axis=1)[:, None] + (other**2).sum(axis=1)
-        squares = norms - 2 * (one @ other.T)
-        squares[squares < _NO_DISTANCE * norms] = 0
+        squares *= -2
+        squares += norms
+        norms *= _NO_DISTANCE
+        squares[squares < norms] = 0
         return squares.astype(np.float32)
 
     def along(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
