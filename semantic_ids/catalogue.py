@@ -97,8 +97,9 @@ class Catalogue:
     @property
     def nbytes(self) -> int:
         """Bytes that the arrays take, indexes included; strings of up to 15 bytes count as 16."""
-        arrays = [value for value in vars(self).values() if isinstance(value, np.ndarray)]
-        return sum({id(_owner(array)): _owner(array).nbytes for array in arrays}.values())
+        own = [value for value in vars(self).values() if isinstance(value, np.ndarray)]
+        owners = map(_owner, [*own, *self._by_id.arrays, *self._by_code.arrays])
+        return sum({id(array): array.nbytes for array in owners}.values())
 
     @property
     def taken(self) -> np.ndarray:

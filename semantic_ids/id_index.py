@@ -36,6 +36,11 @@ class IdIndex:
         """
         return cls(ids, SortedIndex.of(_keys(ids if rows is None else ids[rows]), rows))
 
+    @property
+    def arrays(self) -> list[np.ndarray]:
+        """All that it holds in memory, the ids apart."""
+        return self._index.arrays
+
     def find(self, wanted: np.ndarray) -> np.ndarray:
         """Return the rows (n,) int64 of ids of this index's kind, -1 for unknown ones."""
         at, end = self._index.spans(_keys(wanted))

@@ -37,6 +37,11 @@ class SortedIndex:
     def __len__(self) -> int:
         return len(self.keys)
 
+    @property
+    def arrays(self) -> list[np.ndarray]:
+        """All that it holds in memory."""
+        return [self.keys] if self._rows is None else [self.keys, self._rows]
+
     def rows(self, places: np.ndarray | slice = slice(None)) -> np.ndarray:
         """Return the rows (n,) int64 at some places of the order, all by default."""
         if self._rows is not None:

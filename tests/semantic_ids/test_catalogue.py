@@ -225,3 +225,11 @@ def test_what_is_there_already_is_not_added(ids):
         catalogue.extended(new[:1], other, other)
     with pytest.raises(ValueError, match="row 1 has 9 at level 0"):
         catalogue.extended(new, other + 5, other)
+
+
+def test_the_bytes_are_those_of_ids_codes_and_indexes():
+    codes = np.arange(20, dtype=np.int32)[::-1].reshape(10, 2).copy()
+    catalogue = Catalogue(np.arange(10), codes, codes[:, :1].copy(), (32, 32))
+    int64, int32 = 8 * 10, 4 * 10
+    ids_and_flags = int64 + 10  # the ids are sorted, so that they are their own index
+    assert catalogue.nbytes == ids_and_flags + 3 * int32 + 2 * int64
