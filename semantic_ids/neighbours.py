@@ -160,7 +160,8 @@ def nearest_codes(
             prefix, different = _agreement(wanted[part], block)
             steps = (levels - prefix) * (levels + 1) + different if ordered else different
             # Steps are whole numbers: with the row added to them no two are equal.
-            keys = np.partition(steps * len(block) + np.arange(len(block)), few - 1, axis=1)
+            keys = steps.astype(np.int64) * len(block) + np.arange(len(block))
+            keys.partition(few - 1, axis=1)
             steps, row = np.divmod(keys[:, :few].ravel(), len(block))
             whole, rest = np.divmod(steps, levels + 1)
             distances = whole + rest / levels if ordered else steps.astype(np.float64)
@@ -172,7 +173,7 @@ def nearest_codes(
 def _agreement(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the length of the prefix in common and the number of positions that differ."""
     alike = np.ones((len(one), len(other)), dtype=bool)
-    prefix, different = np.zeros((2, *alike.shape), dtype=np.int64)
+    prefix, different = np.zeros((2, *alike.shape), dtype=np.int32)
     for level in range(one.shape[1]):
         same = one[:, level, None] == other[:, level]
         alike &= same

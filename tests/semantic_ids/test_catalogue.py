@@ -233,3 +233,36 @@ def test_the_bytes_are_those_of_ids_codes_and_indexes():
     int64, int32 = 8 * 10, 4 * 10
     ids_and_flags = int64 + 10  # the ids are sorted, so that they are their own index
     assert catalogue.nbytes == ids_and_flags + 3 * int32 + 2 * int64
+
+
+@pytest.mark.parametrize("strings", [False, True])
+def test_only_what_is_new_is_sorted(strings, monkeypatch):
+    numbers = np.random.default_rng(0).permutation(3000)
+    ids = id_array([f"{k}" for k in numbers] if strings else numbers)
+    codes = np.stack(np.divmod(numbers[::-1], 64), axis=1).astype(np.int32)
+    catalogue = Catalogue(ids[:2950], codes[:2950], codes[:2950], (64, 64))
+    sizes = []
+    for name in ("sort", "argsort", "lexsort", "unique"):
+        plain = getattr(np, name)
+
+        def watched(values, *arguments, plain=plain, **keywords):
+            sizes.append(len(values))
+            return plain(values, *arguments, **keywords)
+
+        monkeypatch.setattr(np, name, watched)
+    grown = catalogue.extended(ids[2950:], codes[2950:], codes[2950:])
+    shrunk = grown.retired(np.arange(0, 3000, 100))
+    again = shrunk.revived(ids[:3000:100], codes[:3000:100])
+    assert 0 < max(sizes) <= 50
+    assert again.rows(ids).tolist() == again.find(codes).tolist() == list(range(3000))
+
+
+def test_nothing_is_copied_where_nothing_is_retired():
+    numbers = np.arange(100)
+    codes = np.stack(np.divmod(numbers, 10), axis=1).astype(np.int32)
+    catalogue = Catalogue(numbers, codes, codes, (10, 10))
+    for there, every in zip(
+        (catalogue.ids, catalogue.codes, catalogue.content_codes), catalogue.to_rows(), strict=False
+    ):
+        assert np.shares_memory(there, every)
+    assert catalogue.retired(np.array([], dtype=np.int64)) is catalogue
