@@ -8,6 +8,10 @@ from semantic_ids import Features, Latent, Quantizer, RQKMeans, Side
 QUANTIZERS: list[Quantizer] = [
     RQKMeans(levels=3, codebook_size=(6, 4, 5), iterations=5),
     RQKMeans(levels=1, codebook_size=8, iterations=5),
+    RQKMeans(levels=3, codebook_size=5, iterations=5, restarts=2, beam=4),
+    RQKMeans.fine(levels=3, codebook_size=(6, 4, 5), refine=3),
+    RQKMeans(levels=2, codebook_size=8, balanced=True),
+    RQKMeans(levels=3, codebook_size=(6, 4, 5), prefix_weight=1.0),
 ]
 
 #: Items, and columns of the modalities that the catalogue has.
