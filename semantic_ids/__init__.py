@@ -6,6 +6,7 @@ from semantic_ids.fusers.base import FittedFuser, Fuser
 from semantic_ids.fusers.concat import Concat
 from semantic_ids.latent import Latent
 from semantic_ids.quantizers.base import FittedQuantizer, Quantizer
+from semantic_ids.quantizers.hierarchical_kmeans import HierarchicalKMeans
 from semantic_ids.quantizers.rq_kmeans import RQKMeans
 from semantic_ids.resolvers.base import Resolver
 from semantic_ids.resolvers.nearest_free import NearestFree
@@ -30,6 +31,7 @@ __all__ = [
     "FittedFuser",
     "FittedQuantizer",
     "Fuser",
+    "HierarchicalKMeans",
     "Latent",
     "LevelStatistics",
     "NearestFree",
