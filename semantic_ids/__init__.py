@@ -7,6 +7,7 @@ from semantic_ids.fusers.concat import Concat
 from semantic_ids.latent import Latent
 from semantic_ids.quantizers.base import FittedQuantizer, Quantizer
 from semantic_ids.quantizers.hierarchical_kmeans import HierarchicalKMeans
+from semantic_ids.quantizers.psrq import PSRQ
 from semantic_ids.quantizers.rq_kmeans import RQKMeans
 from semantic_ids.resolvers.base import Resolver
 from semantic_ids.resolvers.nearest_free import NearestFree
@@ -23,6 +24,7 @@ from semantic_ids.trie import CodeTrie
 from semantic_ids.vocabulary import TokenBatch, Vocabulary
 
 __all__ = [
+    "PSRQ",
     "CodeTrie",
     "CodebookStatistics",
     "CollisionError",

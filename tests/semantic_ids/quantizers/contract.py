@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from semantic_ids import Features, HierarchicalKMeans, Latent, Quantizer, RQKMeans, Side
+from semantic_ids import PSRQ, Features, HierarchicalKMeans, Latent, Quantizer, RQKMeans, Side
 
 #: A quantizer is covered by a line here. Keep it small: it is fitted a dozen times.
 QUANTIZERS: list[Quantizer] = [
@@ -14,6 +14,8 @@ QUANTIZERS: list[Quantizer] = [
     RQKMeans(levels=3, codebook_size=(6, 4, 5), prefix_weight=1.0),
     HierarchicalKMeans(levels=3, codebook_size=(6, 4, 5), iterations=5),
     HierarchicalKMeans(levels=4, iterations=5),
+    PSRQ(modalities=("text", "image"), levels=2, codebook_size=4, iterations=5),
+    PSRQ(modalities=("image",), levels=1, codebook_size=6),
 ]
 
 #: Items, and columns of the modalities that the catalogue has.
