@@ -18,7 +18,7 @@ from semantic_ids.quantizers.residual import ResidualCodebooks
 from semantic_ids.side import Side
 from semantic_ids.storage import stored_array
 
-#: Coordinate passes at encoding, at most; hardly a row needs more than two.
+#: Coordinate passes at encoding, at most.
 _PASSES = 4
 
 
@@ -84,9 +84,9 @@ class RQKMeans(Levelled):
         --------
         >>> spec = RQKMeans.fine(levels=3)
         >>> spec.beam, spec.refine
-        (8, 20)
+        (8, 16)
         """
-        return cls(**{"iterations": 5, "beam": 8, "refine": 20, **fields})
+        return cls(**{"beam": 8, "refine": 16, **fields})
 
     @model_validator(mode="after")
     def _compatible(self) -> "RQKMeans":
