@@ -18,7 +18,9 @@ from semantic_ids.latent import Latent
 from semantic_ids.neighbourhoods import Neighbourhoods
 from semantic_ids.neighbours import Neighbours
 from semantic_ids.quantizers.base import FittedQuantizer, Quantizer
+from semantic_ids.quantizers.hierarchical_kmeans import HierarchicalKMeans
 from semantic_ids.quantizers.per_modality import PerModality
+from semantic_ids.quantizers.psrq import PSRQ
 from semantic_ids.quantizers.rq_kmeans import RQKMeans
 from semantic_ids.refit import Refit
 from semantic_ids.resolvers.base import Resolver
@@ -39,6 +41,7 @@ from semantic_ids.trie import CodeTrie
 from semantic_ids.vocabulary import TokenBatch, Vocabulary
 
 __all__ = [
+    "PSRQ",
     "CategoryAgreement",
     "CodeTrie",
     "CodebookStatistics",
@@ -53,6 +56,7 @@ __all__ = [
     "FittedQuantizer",
     "FittedText",
     "Fuser",
+    "HierarchicalKMeans",
     "Items",
     "Latent",
     "LevelStatistics",

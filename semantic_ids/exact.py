@@ -61,6 +61,25 @@ def part_bits(d: int) -> int:
     return (53 - math.ceil(math.log2(d))) // 2
 
 
+def round_bits(values: np.ndarray, bits: int, axis: int | None) -> np.ndarray:
+    """Round to multiples of 2**-bits times the power of two above the largest magnitude.
+
+    Products of d such values a side are exact for bits <= `part_bits(d)`.
+
+    Parameters
+    ----------
+    values : real array.
+    bits : how many are left.
+    axis : along which the largest is taken; None for that of all values.
+
+    Examples
+    --------
+    >>> round_bits(np.array([[0.9, 0.3]]), 2, axis=1)
+    array([[1.  , 0.25]])
+    """
+    return _split(values, bits, 1, axis)[0]
+
+
 def exact_solve(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Solve a symmetric positive definite system, the same bit for bit on any number of threads.
 
@@ -98,7 +117,7 @@ def exact_solve(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
     return whole[:, d:]
 
 
-def _split(values: np.ndarray, bits: int, parts: int, axis: int) -> list[np.ndarray]:
+def _split(values: np.ndarray, bits: int, parts: int, axis: int | None) -> list[np.ndarray]:
     """Split values into sums of multiples of ever smaller powers of two, `bits` bits each."""
     rest = np.array(values, dtype=np.float64)
     largest = np.abs(rest).max(axis=axis, keepdims=True)
