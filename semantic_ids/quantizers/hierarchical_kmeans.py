@@ -37,6 +37,9 @@ class HierarchicalKMeans(Levelled):
     A code whose path leaves the tree stands for the last node on it. Resolvers give such codes
     to items that collide, which then stay below the node that they belong to.
 
+    With as many paths as items the last levels hold items of the fit one by one: their error at
+    the fit says little of new items, and the centroids take the room of the vectors.
+
     Examples
     --------
     >>> vectors = np.random.default_rng(0).normal(size=(1000, 8))
