@@ -6,7 +6,10 @@ from semantic_ids.fusers.base import FittedFuser, Fuser
 from semantic_ids.fusers.concat import Concat
 from semantic_ids.latent import Latent
 from semantic_ids.quantizers.base import FittedQuantizer, Quantizer
+from semantic_ids.quantizers.opq import OPQ
+from semantic_ids.quantizers.product_kmeans import ProductKMeans
 from semantic_ids.quantizers.rq_kmeans import RQKMeans
+from semantic_ids.quantizers.rq_opq import RQOPQ
 from semantic_ids.resolvers.base import Resolver
 from semantic_ids.resolvers.nearest_free import NearestFree
 from semantic_ids.resolvers.optimal import Optimal
@@ -22,6 +25,8 @@ from semantic_ids.trie import CodeTrie
 from semantic_ids.vocabulary import TokenBatch, Vocabulary
 
 __all__ = [
+    "OPQ",
+    "RQOPQ",
     "CodeTrie",
     "CodebookStatistics",
     "CollisionError",
@@ -36,6 +41,7 @@ __all__ = [
     "NoCodecError",
     "Optimal",
     "Popularity",
+    "ProductKMeans",
     "Quantizer",
     "RQKMeans",
     "Resolver",

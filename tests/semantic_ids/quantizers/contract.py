@@ -2,12 +2,23 @@
 
 import numpy as np
 
-from semantic_ids import Features, Latent, Quantizer, RQKMeans, Side
+from semantic_ids import OPQ, RQOPQ, Features, Latent, ProductKMeans, Quantizer, RQKMeans, Side
 
 #: A quantizer is covered by a line here. Keep it small: it is fitted a dozen times.
 QUANTIZERS: list[Quantizer] = [
     RQKMeans(levels=3, codebook_size=(6, 4, 5), iterations=5),
     RQKMeans(levels=1, codebook_size=8, iterations=5),
+    ProductKMeans(slots=3, codebook_size=5, iterations=5),
+    ProductKMeans(slots=2, codebook_size=6, shared=True, iterations=5),
+    OPQ(slots=3, codebook_size=5, rounds=3, iterations=5),
+    RQOPQ(
+        head=RQKMeans(levels=2, codebook_size=4, iterations=5),
+        tail=OPQ(slots=2, codebook_size=5, rounds=2, iterations=5),
+    ),
+    RQOPQ(
+        head=RQKMeans(levels=1, codebook_size=6, iterations=5),
+        tail=ProductKMeans(slots=2, codebook_size=4, iterations=5),
+    ),
 ]
 
 #: Items, and columns of the modalities that the catalogue has.
