@@ -39,6 +39,20 @@ def kmeans(points: np.ndarray, size: int, *, iterations: int, seed: int) -> np.n
     return np.array(clustering.centroids, dtype=np.float32) + centre
 
 
+def cluster_sums(points: np.ndarray, owner: np.ndarray, size: int) -> np.ndarray:
+    """Add up the points (n, d) of each cluster, (size, d) float64.
+
+    Examples
+    --------
+    >>> cluster_sums(np.array([[1.0], [2.0], [4.0]]), np.array([1, 0, 1]), 2).ravel().tolist()
+    [2.0, 5.0]
+    """
+    from scipy.sparse import csr_array
+
+    n = len(points)
+    return csr_array((np.ones(n), (owner, np.arange(n))), shape=(size, n)) @ points
+
+
 def spread_starts(points: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
     """Pick `size` of the points (n, d) float32 by greedy k-means++.
 

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from semantic_ids.codes import check_codes
-from semantic_ids.quantizers.residual import _blocks, _half_norms, _smallest
+from semantic_ids.quantizers.beam import _blocks, _smallest
+from semantic_ids.quantizers.residual import _half_norms
 
 _UNIT32 = 2.0**-24  # unit roundoff of float32
 _TINY32 = 2.0**-126  # smallest normal float32, what an underflow loses at most

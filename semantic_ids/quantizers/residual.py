@@ -6,18 +6,16 @@ float32 matrix products: a decision closer than the bound of their rounding erro
 in float64. So a row's code depends on the row alone, on no batch, order or thread.
 """
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from semantic_ids.codes import check_codes
+from semantic_ids.quantizers.beam import BeamSearch
 
 _UNIT32 = 2.0**-24  # unit roundoff of float32
 _TINY32 = 2.0**-126  # smallest normal float32, what an underflow loses at most
 _BLOCK_VALUES = 1 << 21  # scores in work at a time
-_CACHED_VALUES = 1 << 17  # scores of a beam in work at a time: they stay in the processor's cache
-_GROUP, _LANES = 8, 32  # how many values make one minimum, and how many minima stand together
 
 
 class ResidualCodebooks:
@@ -113,86 +111,25 @@ class ResidualCodebooks:
                 errors[block, level] = (residual**2).sum(axis=1)
         return errors
 
-    def beam_codes(self, matrix: np.ndarray, m: int) -> tuple[np.ndarray, np.ndarray]:
+    def beam_codes(
+        self, matrix: np.ndarray, m: int, *, passes: int = 0
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return the m best codes a row that a beam of width m finds, best first.
 
-        The beam is complete where m reaches the number of all codes. Vectors and entries are
-        first rounded to so few bits that the matrix products are exact in float64, however
-        they are summed: the result depends on the row alone. The errors returned are those of
-        the unrounded vectors. A table of (sum of codebook sizes)^2 float64 is held meanwhile.
+        The beam is complete where m reaches the number of all codes; see `BeamSearch`.
+
+        Parameters
+        ----------
+        matrix : (N, d) float32.
+        m : width of the beam.
+        passes : coordinate passes over the codes that the beam found, at most.
 
         Returns
         -------
         codes : (N, m', L) int32, by (error, code), m' = min(m, number of codes).
         errors : (N, m') float64.
         """
-        m = min(m, math.prod(self.sizes))
-        codes = np.empty((len(matrix), m, len(self.sizes)), dtype=np.int32)
-        errors = np.empty((len(matrix), m))
-        entries = np.concatenate(self.codebooks).astype(np.float64)
-        bits = (53 - math.ceil(math.log2(self.width + 1))) // 2 - 1
-        rounded = _round_bits(entries, bits, axis=None)
-        half_norms, products = self._products(rounded)
-        rows = max(1, _CACHED_VALUES // (m * max(*self.sizes, self.width)))
-        for outer in _blocks(len(matrix), _BLOCK_VALUES // max(len(entries), self.width)):
-            x = matrix[outer].astype(np.float64)
-            scores = half_norms - _round_bits(x, bits, axis=1) @ rounded.T
-            for inner in _blocks(len(x), rows):
-                found = self._beam_block(scores[inner], products, m)
-                at = slice(outer.start + inner.start, outer.start + inner.stop)
-                codes[at], errors[at] = self._sort(x[inner], found, entries)
-        return codes, errors
-
-    def _products(self, entries: np.ndarray) -> tuple[np.ndarray, list[list[np.ndarray]]]:
-        """Return half the squared norms of all entries, and for each level the products of
-        the entries of the levels before with its own, (K_before, K_level) each.
-        """
-        products = entries @ entries.T
-        ends = np.cumsum(self.sizes)
-        spans = [slice(end - size, end) for end, size in zip(ends, self.sizes, strict=True)]
-        before = [
-            [np.ascontiguousarray(products[earlier, span]) for earlier in spans[:level]]
-            for level, span in enumerate(spans)
-        ]
-        return np.diagonal(products) / 2, before
-
-    def _beam_block(
-        self, scores: np.ndarray, products: list[list[np.ndarray]], m: int
-    ) -> np.ndarray:
-        n, start = len(scores), 0
-        codes = np.zeros((n, 1, 0), dtype=np.int32)
-        so_far = np.zeros((n, 1))
-        for level, size in enumerate(self.sizes):
-            total = so_far[:, :, None] + scores[:, None, start : start + size]
-            for before, table in enumerate(products[level]):
-                total += table.take(codes[:, :, before], axis=0)
-            total = total.reshape(n, -1)
-            picked = _smallest(total, m)
-            parent, entry = np.divmod(picked, size)
-            so_far = np.take_along_axis(total, picked, axis=1)
-            codes = np.concatenate(
-                [np.take_along_axis(codes, parent[:, :, None], axis=1), entry[:, :, None]], axis=2
-            )
-            start += size
-        return codes
-
-    def _sort(
-        self, x: np.ndarray, codes: np.ndarray, entries: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        n, m, levels = codes.shape
-        residual = np.repeat(x, m, axis=0)
-        chosen = np.empty_like(residual)
-        starts = np.cumsum((0, *self.sizes[:-1]))
-        for index in (codes + starts).reshape(n * m, levels).T:
-            # Checked already; without "clip" numpy writes to a copy first.
-            entries.take(index, axis=0, out=chosen, mode="clip")
-            residual -= chosen
-        errors = np.square(residual, out=residual).sum(axis=1).reshape(n, m)
-        order = np.lexsort((*np.moveaxis(codes, 2, 0)[::-1], errors), axis=1)
-        return (
-            np.take_along_axis(codes, order[:, :, None], axis=1),
-            np.take_along_axis(errors, order, axis=1),
-        )
+        return BeamSearch(self.codebooks).best(matrix, m, passes=passes)
 
 
 def _half_norms(book: np.ndarray) -> np.ndarray:
@@ -206,48 +143,3 @@ def _half_norms(book: np.ndarray) -> np.ndarray:
     repeated[first] = False
     half[repeated] = np.inf
     return half
-
-
-def _round_bits(values: np.ndarray, bits: int, axis: int | None) -> np.ndarray:
-    """Round to multiples of the largest magnitude (a row's, or of all) times 2^-bits."""
-    largest = np.abs(values).max(axis=axis, keepdims=True)
-    step = np.exp2(np.ceil(np.log2(np.where(largest > 0, largest, 1.0))) - bits)
-    return np.rint(values / step) * step
-
-
-def _smallest(values: np.ndarray, m: int) -> np.ndarray:
-    """Return the columns (n, min(m, W)) of each row's m smallest values, by (value, column)."""
-    n, width = values.shape
-    if m >= width:
-        return np.argsort(values, axis=1, kind="stable")
-    limit = np.partition(_group_minima(values, m), m - 1, axis=1)[:, m - 1 : m]
-    row, column = np.divmod(np.flatnonzero(values <= limit), width)
-    counts = np.bincount(row, minlength=n)
-    place = np.arange(len(row)) - (np.cumsum(counts) - counts)[row]
-    few = np.full((n, counts.max()), np.inf)
-    few[row, place] = values[row, column]
-    columns = np.zeros(few.shape, dtype=np.int64)
-    columns[row, place] = column
-    order = np.argsort(few, axis=1, kind="stable")[:, :m]
-    return np.take_along_axis(columns, order, axis=1)
-
-
-def _group_minima(values: np.ndarray, m: int) -> np.ndarray:
-    """Return minima of groups of the values (n, W), at least m a row, or the values themselves.
-
-    At least m values are no larger than the m-th smallest minimum, so it bounds the m-th
-    smallest value, and with many groups it is seldom much larger. A group is a few values that
-    stand _LANES apart, so that the minima are taken side by side.
-    """
-    n, width = values.shape
-    chunks = width // (_GROUP * _LANES)
-    if chunks * _LANES < 4 * m:
-        return values
-    grouped = values[:, : chunks * _GROUP * _LANES].reshape(n, chunks, _GROUP, _LANES)
-    return grouped.min(axis=2).reshape(n, -1)
-
-
-def _blocks(n: int, rows: int) -> Iterator[slice]:
-    """Split n rows into slices of at most `rows`, at least one each."""
-    rows = max(1, rows)
-    return (slice(start, min(start + rows, n)) for start in range(0, n, rows))

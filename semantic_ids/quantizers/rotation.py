@@ -3,9 +3,10 @@
 import numpy as np
 
 from semantic_ids.progress import progress_bar
+from semantic_ids.quantizers.beam import _blocks
+from semantic_ids.quantizers.kmeans import cluster_sums
 from semantic_ids.quantizers.parallel import ParallelCodebooks, column_blocks
 from semantic_ids.quantizers.product_kmeans import ProductKMeans
-from semantic_ids.quantizers.residual import _blocks
 
 _UNIT64 = 2.0**-53  # unit roundoff of float64
 _BLOCK_VALUES = 1 << 20
@@ -113,13 +114,9 @@ def _means(
     means = []
     blocks = column_blocks([book.shape[1] for book in books])
     for slot, (block, book) in enumerate(zip(blocks, books, strict=True)):
-        counts = np.bincount(codes[:, slot], minlength=len(book))
-        sums = [
-            np.bincount(codes[:, slot], column, minlength=len(book))
-            for column in rotated[:, block].T
-        ]
-        mean = np.stack(sums, axis=1) / np.maximum(counts, 1)[:, None]
-        means.append(np.where(counts[:, None] > 0, mean, book).astype(np.float32))
+        sums = cluster_sums(rotated[:, block], codes[:, slot], len(book))
+        counts = np.bincount(codes[:, slot], minlength=len(book))[:, None]
+        means.append(np.where(counts > 0, sums / np.maximum(counts, 1), book).astype(np.float32))
     return tuple(means)
 
 

@@ -1,5 +1,6 @@
 """RQ-KMeans: residual quantization by k-means."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -7,30 +8,45 @@ from pydantic import Field, field_validator, model_validator
 
 from semantic_ids.latent import Latent, check_range
 from semantic_ids.progress import progress_bar
-from semantic_ids.quantizers.base import (
-    Arrays,
-    FittedQuantizer,
-    Quantizer,
-    check_enough_rows,
-    matrix_of,
-)
+from semantic_ids.quantizers.balanced import balanced_kmeans
+from semantic_ids.quantizers.base import Arrays, FittedQuantizer, Quantizer
+from semantic_ids.quantizers.joint import refine_codebooks
 from semantic_ids.quantizers.kmeans import kmeans
+from semantic_ids.quantizers.progressive import ProgressiveCodebooks, looked_up
 from semantic_ids.quantizers.residual import ResidualCodebooks
 from semantic_ids.side import Side
 from semantic_ids.storage import stored_array
+
+#: Coordinate passes at encoding, at most; hardly a row needs more than two.
+_PASSES = 4
 
 
 class RQKMeans(Quantizer):
     """Residual quantization by k-means: level l clusters what levels < l left over.
 
     Each level is one k-means (faiss) with k-means++ starts; a row's code at a level is the
-    nearest centroid.
+    nearest centroid. `RQKMeans.fine()` has smaller errors for more time.
 
     Parameters
     ----------
     levels : number of codes an item gets, 1-64.
     codebook_size : entries of each level's codebook, one number or one a level.
     iterations : k-means iterations a level.
+    restarts : k-means runs a level; the one with the smallest error is kept.
+    beam : partial codes that encoding keeps a level; 1 is the greedy search.
+    refine : rounds in which the codebooks of all levels are estimated again, together (see
+        `refine_codebooks`). Encoding then ends with coordinate passes: each level in turn takes
+        the entry of least error given the others, until nothing gets better. Levels are then
+        less coarse to fine than without: the code is one of their sum.
+    balanced : let each entry have about the same number of items while training, at most
+        N / codebook_size rounded up; encoding is by the nearest entry all the same. That evens
+        out how often codes are used, at a larger error, and does not by itself remove
+        collisions.
+    prefix_weight : weight of what has been taken away so far beside what is left, from the
+        second level on (PSRQ, arXiv 2508.20359, where it is 1). The later codes then still know
+        what the first one says; good as side features of a ranker, wrong as the identifier of
+        an item, since level 2 becomes largely a function of level 1 and far fewer items have a
+        code of their own. 0 for identifiers.
     seed : where the random numbers of the starts and of the sample begin.
 
     Examples
@@ -40,13 +56,38 @@ class RQKMeans(Quantizer):
     >>> codes = fitted.encode(vectors)
     >>> codes.shape, fitted.decode(codes).shape
     ((1000, 3), (1000, 8))
+    >>> fine = RQKMeans.fine(levels=3, codebook_size=16).fit(vectors)
+    >>> bool(fine.errors(vectors, fine.encode(vectors))[:, -1].sum()
+    ...      < fitted.errors(vectors, codes)[:, -1].sum())
+    True
     """
 
     kind: Literal["rq-kmeans"] = "rq-kmeans"
     levels: int = Field(default=4, ge=1, le=64)
     codebook_size: int | tuple[int, ...] = 256
     iterations: int = Field(default=25, ge=1)
+    restarts: int = Field(default=1, ge=1, le=100)
+    beam: int = Field(default=1, ge=1, le=1024)
+    refine: int = Field(default=0, ge=0, le=1000)
+    balanced: bool = False
+    prefix_weight: float = Field(default=0.0, ge=0, le=2)
     seed: int = Field(default=0, ge=0, lt=2**31 - 64)
+
+    @classmethod
+    def fine(cls, **fields: Any) -> "RQKMeans":
+        """Return the spec with a beam and jointly estimated codebooks, for smaller errors.
+
+        Parameters
+        ----------
+        fields : of the spec, in place of this preset's.
+
+        Examples
+        --------
+        >>> spec = RQKMeans.fine(levels=3)
+        >>> spec.beam, spec.refine
+        (8, 20)
+        """
+        return cls(**{"iterations": 5, "beam": 8, "refine": 20, **fields})
 
     @field_validator("codebook_size")
     @classmethod
@@ -63,6 +104,20 @@ class RQKMeans(Quantizer):
             raise ValueError(
                 f"codebook_size={size} has {len(size)} entries, levels={self.levels}; "
                 "give one number, or one a level"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _compatible(self) -> "RQKMeans":
+        if self.prefix_weight > 0 and (self.beam > 1 or self.refine > 0):
+            raise ValueError(
+                f"prefix_weight={self.prefix_weight:g}: its codes are not those of least error; "
+                "expected beam=1 and refine=0 with it"
+            )
+        if self.balanced and self.refine > 0:
+            raise ValueError(
+                f"balanced: refine={self.refine} would estimate the codebooks again without it; "
+                "choose one of the two"
             )
         return self
 
@@ -88,63 +143,111 @@ class RQKMeans(Quantizer):
         ValueError
             if there are fewer rows than entries in a codebook, or the rows are not finite.
         """
-        residual = Latent.of(latent).matrix.copy()
-        check_enough_rows(len(residual), max(self.codebook_sizes))
-        codebooks = []
+        matrix = Latent.of(latent).matrix
+        largest = max(self.codebook_sizes)
+        if len(matrix) < largest:
+            raise ValueError(
+                f"codebook_size={largest} needs at least {largest} items, got {len(matrix)}; "
+                f"choose codebook_size <= {len(matrix)}"
+            )
+        books, residual = [], matrix.copy()
         levels = progress_bar(self.codebook_sizes, description="codebooks", progress=progress)
-        for level, size in enumerate(levels):
-            book = kmeans(residual, size, iterations=self.iterations, seed=self.seed + level)
-            codes = ResidualCodebooks([book]).greedy_codes(residual)
-            residual -= book[codes[:, 0]]
-            codebooks.append(book)
-        return FittedRQKMeans(self, ResidualCodebooks(codebooks))
+        for level in range(len(levels)):
+            wide = level > 0 and self.prefix_weight > 0
+            seen = looked_up(matrix, residual, self.prefix_weight) if wide else residual
+            book, codes = self._best_book(seen, level)
+            residual -= book[codes, : matrix.shape[1]]
+            books.append(book)
+        if self.refine > 0:
+            books = refine_codebooks(
+                matrix,
+                books,
+                rounds=self.refine,
+                beam=self.beam,
+                passes=_PASSES,
+                seed=self.seed,
+                progress=progress,
+            )
+        return FittedRQKMeans(self, books)
+
+    def _best_book(self, seen: np.ndarray, level: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the best codebook of several k-means runs, and the entry of each row."""
+        cluster = balanced_kmeans if self.balanced else kmeans
+        best = None
+        for run in range(self.restarts):
+            seed = (self.seed + level + 64 * run) % 2**31
+            book = cluster(seen, self.codebook_sizes[level], iterations=self.iterations, seed=seed)
+            search = ResidualCodebooks([book])
+            codes = search.greedy_codes(seen)
+            error = float(search.errors(seen, codes).sum())
+            if best is None or error < best[0]:
+                best = error, book, codes[:, 0]
+        assert best is not None
+        return best[1:]
 
     def restore(self, arrays: Arrays) -> "FittedRQKMeans":
         """Rebuild from saved arrays; refuse those that do not fit the spec."""
         books, width = [], None
         for level, size in enumerate(self.codebook_sizes):
-            book = stored_array(arrays, f"codebook.{level}", (size, width))
+            wide = level > 0 and self.prefix_weight > 0
+            expected = width and width * (1 + wide)
+            book = stored_array(arrays, f"codebook.{level}", (size, expected))
             check_range(book, f"codebook.{level}")
             books.append(book)
-            width = book.shape[1]
-        return FittedRQKMeans(self, ResidualCodebooks(books))
+            width = books[0].shape[1]
+        return FittedRQKMeans(self, books)
 
 
 class FittedRQKMeans(FittedQuantizer):
-    """Fitted residual codebooks; encoding is the greedy search, level by level."""
+    """Fitted residual codebooks, and the search that the spec chose."""
 
     ordered = True
 
-    def __init__(self, spec: RQKMeans, codebooks: ResidualCodebooks) -> None:
+    def __init__(self, spec: RQKMeans, books: Sequence[np.ndarray]) -> None:
         self.spec = spec
-        self._search = codebooks
+        self._progressive = None
+        if spec.prefix_weight > 0:
+            self._progressive = ProgressiveCodebooks(books, spec.prefix_weight)
+            books = self._progressive.residual_halves
+        self._search = ResidualCodebooks(books)
+        self._passes = _PASSES if spec.refine > 0 else 0
 
     @property
     def codebooks(self) -> tuple[np.ndarray, ...]:
-        """One float32 array (K_l, d) a level."""
+        """One float32 array (K_l, d) a level; a vector is decoded to the sum of its entries."""
         return self._search.codebooks
 
     def encode(self, latent: Latent | Any) -> np.ndarray:
-        """Return content codes (N, L) int32: at each level the nearest entry to what is left.
+        """Return content codes (N, L) int32.
 
-        The search is exact: distances closer than float32 can tell are decided in float64, the
-        lowest index first.
+        By default at each level the nearest entry to what is left: distances closer than
+        float32 can tell are decided in float64, the lowest index first. With `beam` or `refine`
+        the best code that the beam and the coordinate passes find, see `BeamSearch`; with
+        `prefix_weight` see `ProgressiveCodebooks`.
         """
-        return self._search.greedy_codes(self._matrix(latent))
+        matrix = self._matrix(latent)
+        if self._progressive is not None:
+            return self._progressive.codes(matrix)
+        if self.spec.beam == 1 and self._passes == 0:
+            return self._search.greedy_codes(matrix)
+        found, _ = self._search.beam_codes(matrix, self.spec.beam, passes=self._passes)
+        return found[:, 0]
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Return the sum of the chosen entries, (n, d) float32; codes may be prefixes (n, l)."""
         return self._search.decode(codes)
 
     def candidates(self, latent: Latent | Any, m: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the m best codes a row that a beam of width m over all levels finds.
+        """Return the m best codes a row that a beam of width m or more over all levels finds.
 
         Returns
         -------
         codes : (N, m', L) int32, best first; m' = min(m, number of codes).
         errors : (N, m') float64, squared distances.
         """
-        return self._search.beam_codes(self._matrix(latent), m)
+        wide = max(m, self.spec.beam)
+        codes, errors = self._search.beam_codes(self._matrix(latent), wide, passes=self._passes)
+        return codes[:, :m], errors[:, :m]
 
     def errors(self, latent: Latent | Any, codes: np.ndarray) -> np.ndarray:
         """Return squared distances (N, L) float64 of rows to the first 1, 2, ... L levels."""
@@ -152,7 +255,14 @@ class FittedRQKMeans(FittedQuantizer):
 
     def arrays(self) -> Arrays:
         """Return the codebooks."""
-        return {f"codebook.{level}": book for level, book in enumerate(self.codebooks)}
+        books = self.codebooks if self._progressive is None else self._progressive.books
+        return {f"codebook.{level}": book for level, book in enumerate(books)}
 
     def _matrix(self, latent: Latent | Any) -> np.ndarray:
-        return matrix_of(latent, self._search.width)
+        matrix = Latent.of(latent).matrix
+        if matrix.shape[1] != self._search.width:
+            raise ValueError(
+                f"vectors: expected {self._search.width} columns as in the fit, "
+                f"got {matrix.shape[1]}"
+            )
+        return matrix

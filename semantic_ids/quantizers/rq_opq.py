@@ -9,9 +9,9 @@ from pydantic import Field
 from semantic_ids.codes import check_codes
 from semantic_ids.latent import Latent
 from semantic_ids.quantizers.base import Arrays, FittedQuantizer, Quantizer
+from semantic_ids.quantizers.beam import _blocks
 from semantic_ids.quantizers.opq import OPQ
 from semantic_ids.quantizers.product_kmeans import ProductKMeans
-from semantic_ids.quantizers.residual import _blocks
 from semantic_ids.quantizers.rq_kmeans import RQKMeans
 from semantic_ids.side import Side
 

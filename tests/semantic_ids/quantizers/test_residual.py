@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
-from semantic_ids.quantizers import residual as module
+from semantic_ids.quantizers import beam, residual
 from semantic_ids.quantizers.residual import ResidualCodebooks
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -116,7 +116,8 @@ def test_the_size_of_the_work_blocks_does_not_matter(monkeypatch):
     search = ResidualCodebooks(random_books(rng, (16, 16), 12))
     x = rng.normal(size=(200, 12)).astype(np.float32)
     codes, (best, errors) = search.greedy_codes(x), search.beam_codes(x, 10)
-    monkeypatch.setattr(module, "_BLOCK_VALUES", 300)
+    monkeypatch.setattr(residual, "_BLOCK_VALUES", 300)
+    monkeypatch.setattr(beam, "_BLOCK_VALUES", 300)
     assert np.array_equal(search.greedy_codes(x), codes)
     assert np.array_equal(search.beam_codes(x, 10)[0], best)
     assert np.array_equal(search.beam_codes(x, 10)[1], errors)
