@@ -37,8 +37,8 @@ class OPQ(Quantizer):
     Notes
     -----
     Distances are taken between rotated vectors in float32. They are those between the vectors
-    and what `decode` returns, up to the rounding of both: the square roots of an error differ by
-    at most ``2 ** -23 * (|x| + |x_hat|)``.
+    and what `decode` returns, up to the rounding of both: with up to 4,096 columns, the square
+    roots of an error differ by at most ``2 ** -23 * (|x| + |x_hat|)``.
 
     References
     ----------

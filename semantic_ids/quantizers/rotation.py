@@ -9,6 +9,7 @@ from semantic_ids.quantizers.parallel import ParallelCodebooks, column_blocks
 from semantic_ids.quantizers.product_kmeans import ProductKMeans
 
 _UNIT64 = 2.0**-53  # unit roundoff of float64
+_BITS = 30  # to which values are rounded, below a row's largest number
 _BLOCK_VALUES = 1 << 20
 #: Training points for each entry of a codebook where there are more; as many as k-means takes.
 _POINTS_PER_ENTRY = 256
@@ -19,12 +20,12 @@ _NO_VARIANCE = 1e-9
 
 
 def rotate(matrix: np.ndarray, rotation: np.ndarray) -> np.ndarray:
-    """Return float32 rows (N, d) times a rotation (d, d) float64, rounded to float32.
+    """Return float32 rows (N, d) times a rotation (d, d) float64; each row apart from the others.
 
-    A value is the products summed in float64 from the first to the last, then rounded to float32.
-    A matrix product, which sums in an order of its own, gives the same unless it is within the
-    rounding error of float64 of the middle between two float32 numbers; such values are summed
-    again. So a row's result depends on the row alone.
+    A value is the products summed in float64 from the first to the last, rounded to a multiple
+    of some 2^-30 of the row's largest number, and to float32. A matrix product, which sums in an
+    order of its own, is within the rounding error of float64 of that sum, so mostly rounds to
+    the same; values for which that is not certain are summed again.
 
     Examples
     --------
@@ -37,16 +38,19 @@ def rotate(matrix: np.ndarray, rotation: np.ndarray) -> np.ndarray:
     columns = np.ascontiguousarray(rotation.T)
     for block in _blocks(len(matrix), _BLOCK_VALUES // width):
         x = matrix[block].astype(np.float64)
+        # frexp, because logarithms may differ with the place of a number in its array.
+        exponents = np.frexp(np.abs(x).max(axis=1, keepdims=True))[1]
+        x = np.ldexp(x, _BITS - exponents)
         products = x @ rotation
-        # Both sums err by at most d u |x|; the two sides of the interval round once more.
+        # Each of both sums errs by at most d u |x|; the sides of the interval round once more.
         norms = np.sqrt(np.einsum("ij,ij->i", x, x))[:, None]
         bounds = 2.02 * (width + 2) * _UNIT64 * norms + width * np.finfo(np.float64).tiny
-        low = (products - bounds).astype(np.float32)
-        rows, places = np.nonzero(low != (products + bounds).astype(np.float32))
+        whole = np.rint(products - bounds)
+        rows, places = np.nonzero(whole != np.rint(products + bounds))
         for part in _blocks(len(rows), _BLOCK_VALUES // width):
             terms = x[rows[part]] * columns[places[part]]
-            low[rows[part], places[part]] = np.cumsum(terms, axis=1)[:, -1]
-        rotated[block] = low + np.float32(0)  # no -0.0, which depends on the order of sums
+            whole[rows[part], places[part]] = np.rint(np.cumsum(terms, axis=1)[:, -1])
+        rotated[block] = np.ldexp(whole + 0.0, exponents - _BITS)  # 0.0 makes 0 of -0
     return rotated
 
 
