@@ -67,12 +67,13 @@ def faiss_opq(slots: int) -> Method:
 
         rotation = faiss.OPQMatrix(x.shape[1], slots)
         rotation.train(x)
+        matrix = faiss.vector_to_array(rotation.A).reshape(x.shape[1], x.shape[1])
         quantizer = faiss.ProductQuantizer(x.shape[1], slots, BITS)
-        quantizer.train(rotation.apply_py(x))
+        quantizer.train(x @ matrix.T)
         return (
             (SIZE,) * slots,
-            lambda rows: quantizer.compute_codes(rotation.apply_py(rows)),
-            lambda codes: rotation.reverse_transform(quantizer.decode(codes.astype(np.uint8))),
+            lambda rows: quantizer.compute_codes(rows @ matrix.T),
+            lambda codes: quantizer.decode(codes.astype(np.uint8)) @ matrix,  # pyright: ignore[reportCallIssue]
         )
 
     return fit
