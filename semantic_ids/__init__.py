@@ -19,9 +19,12 @@ from semantic_ids.neighbourhoods import Neighbourhoods
 from semantic_ids.neighbours import Neighbours
 from semantic_ids.quantizers.base import FittedQuantizer, Quantizer
 from semantic_ids.quantizers.hierarchical_kmeans import HierarchicalKMeans
+from semantic_ids.quantizers.opq import OPQ
 from semantic_ids.quantizers.per_modality import PerModality
+from semantic_ids.quantizers.product_kmeans import ProductKMeans
 from semantic_ids.quantizers.psrq import PSRQ
 from semantic_ids.quantizers.rq_kmeans import RQKMeans
+from semantic_ids.quantizers.rq_opq import RQOPQ
 from semantic_ids.refit import Refit
 from semantic_ids.resolvers.base import Resolver
 from semantic_ids.resolvers.nearest_free import NearestFree
@@ -41,7 +44,9 @@ from semantic_ids.trie import CodeTrie
 from semantic_ids.vocabulary import TokenBatch, Vocabulary
 
 __all__ = [
+    "OPQ",
     "PSRQ",
+    "RQOPQ",
     "CategoryAgreement",
     "CodeTrie",
     "CodebookStatistics",
@@ -69,6 +74,7 @@ __all__ = [
     "PerModality",
     "Popularity",
     "PrefixDescription",
+    "ProductKMeans",
     "Quantizer",
     "RQKMeans",
     "Refit",

@@ -237,4 +237,4 @@ def _check_lengths(ids: np.ndarray, codes: np.ndarray, content: np.ndarray, *mor
 
 def _owner(array: np.ndarray) -> np.ndarray:
     """Return the array whose memory a view shows."""
-    return array if array.base is None else _owner(array.base)
+    return _owner(array.base) if isinstance(array.base, np.ndarray) else array

@@ -2,7 +2,18 @@
 
 import numpy as np
 
-from semantic_ids import PSRQ, Features, HierarchicalKMeans, Latent, Quantizer, RQKMeans, Side
+from semantic_ids import (
+    OPQ,
+    PSRQ,
+    RQOPQ,
+    Features,
+    HierarchicalKMeans,
+    Latent,
+    ProductKMeans,
+    Quantizer,
+    RQKMeans,
+    Side,
+)
 
 #: A quantizer is covered by a line here. Keep it small: it is fitted a dozen times.
 QUANTIZERS: list[Quantizer] = [
@@ -16,6 +27,17 @@ QUANTIZERS: list[Quantizer] = [
     HierarchicalKMeans(levels=4, iterations=5),
     PSRQ(modalities=("text", "image"), levels=2, codebook_size=4, iterations=5),
     PSRQ(modalities=("image",), levels=1, codebook_size=6),
+    ProductKMeans(slots=3, codebook_size=5, iterations=5),
+    ProductKMeans(slots=2, codebook_size=6, shared=True, iterations=5),
+    OPQ(slots=3, codebook_size=5, rounds=3, iterations=5),
+    RQOPQ(
+        head=RQKMeans(levels=2, codebook_size=4, iterations=5),
+        tail=OPQ(slots=2, codebook_size=5, rounds=2, iterations=5),
+    ),
+    RQOPQ(
+        head=RQKMeans(levels=1, codebook_size=6, iterations=5),
+        tail=ProductKMeans(slots=2, codebook_size=4, iterations=5),
+    ),
 ]
 
 #: Items, and columns of the modalities that the catalogue has.
