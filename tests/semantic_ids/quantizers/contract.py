@@ -1,0 +1,59 @@
+"""What the contract test runs on: one small spec of every quantizer, and one small catalogue."""
+
+import numpy as np
+
+from semantic_ids import Features, Latent, Quantizer, RQKMeans, Side
+
+#: A quantizer is covered by a line here. Keep it small: it is fitted a dozen times.
+QUANTIZERS: list[Quantizer] = [
+    RQKMeans(levels=3, codebook_size=(6, 4, 5), iterations=5),
+    RQKMeans(levels=1, codebook_size=8, iterations=5),
+]
+
+#: Items, and columns of the modalities that the catalogue has.
+ITEMS = 60
+WIDTHS = {"text": 5, "image": 3}
+
+
+def name_of(spec: Quantizer) -> str:
+    """The fields that are not at their defaults, to tell the specs of one kind apart."""
+    chosen = spec.model_dump(mode="json", exclude_defaults=True)
+    return "-".join([spec.model_dump()["kind"], *(f"{key}={chosen[key]}" for key in chosen)])
+
+
+def features(seed: int = 0, n: int = ITEMS) -> Features:
+    """Clustered vectors of two modalities; every seventh item lacks text, another one image."""
+    rng = np.random.default_rng(seed)
+    # The clusters are those of every seed, so that other items resemble those of the fit.
+    centres = np.random.default_rng(99).normal(size=(8, sum(WIDTHS.values())))
+    values = centres[rng.integers(8, size=n)] + 0.3 * rng.normal(size=(n, centres.shape[1]))
+    place = np.arange(n) % 7
+    return Features(
+        {"text": values[:, : WIDTHS["text"]], "image": values[:, WIDTHS["text"] :]},
+        present={"text": place != 3, "image": place != 5},
+    )
+
+
+def latent(seed: int = 0, n: int = ITEMS, widths: dict[str, int] | None = None) -> Latent:
+    """The same items side by side, zeros where a modality is missing."""
+    given, widths = features(seed, n), widths or WIDTHS
+    blocks, columns, start = {}, [], 0
+    for place, (name, width) in enumerate(widths.items()):
+        values = given.modalities[name][:, :width]
+        columns.append(np.where(given.present[:, place, None], values, 0))
+        blocks[name] = slice(start, start + width)
+        start += width
+    matrix = np.concatenate(columns, axis=1).astype(np.float32)
+    return Latent(matrix, blocks, given.present)
+
+
+def side(n: int = ITEMS) -> Side:
+    """Something of everything that a fit may ask for."""
+    rng = np.random.default_rng(7)
+    return Side(
+        collaborative=rng.normal(size=(n, 4)),
+        graph=(rng.random((n, n)) < 0.1).astype(float),
+        counts=rng.integers(1, 9, size=n),
+        labels=rng.integers(3, size=n),
+        prototypes=rng.normal(size=(6, WIDTHS["text"])),
+    )
