@@ -74,7 +74,9 @@ class _Fit:
         self.steps = -(-len(self.rows) // self.size)
         sample = self.rng.permutation(len(self.rows))[: _ROWS_PER_ENTRY * max(self.sizes)]
         self.sample = self.rows[np.sort(sample)]
-        self._seen = self._latents = self._codes = None
+        # What `validate` saw last, for `restart`.
+        self._latents = np.empty((0, 0), dtype=np.float32)
+        self._codes = np.empty((0, 0), dtype=np.int64)
 
     def start(self) -> None:
         """Begin the codebooks at the centroids of what the untrained encoder makes."""

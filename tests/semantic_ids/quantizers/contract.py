@@ -2,12 +2,16 @@
 
 import numpy as np
 
-from semantic_ids import Features, Latent, Quantizer, RQKMeans, Side
+from semantic_ids import RQVAE, Features, Latent, Optimisation, Quantizer, RQKMeans, Side
+
+#: Networks so small and so briefly trained that only the promises can be tested of them.
+TINY = {"hidden": (8,), "optimisation": Optimisation(epochs=2), "batch_size": 32}
 
 #: A quantizer is covered by a line here. Keep it small: it is fitted a dozen times.
 QUANTIZERS: list[Quantizer] = [
     RQKMeans(levels=3, codebook_size=(6, 4, 5), iterations=5),
     RQKMeans(levels=1, codebook_size=8, iterations=5),
+    RQVAE(levels=3, codebook_size=(6, 4, 5), code_dim=4, **TINY),
 ]
 
 #: Items, and columns of the modalities that the catalogue has.
