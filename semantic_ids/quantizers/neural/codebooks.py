@@ -1,9 +1,9 @@
 """Codebooks as torch modules: residual levels, and slots that stand side by side."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -133,20 +133,21 @@ class Codebook(nn.Module):
             self.get_buffer("sums").copy_(centroids * counts[:, None])
 
 
-class Search(Protocol):
-    """Exact search over entries in numpy: `ResidualCodebooks` or `ParallelCodebooks`."""
+@dataclass(frozen=True)
+class Search:
+    """The exact search over entries, in numpy; a row's result depends on the row alone.
 
-    def greedy_codes(self, matrix: np.ndarray) -> np.ndarray:
-        """Return the codes (N, L) int32 of latents (N, c)."""
-        ...
+    Attributes
+    ----------
+    codes : gives the codes (N, L) int32 of latents (N, c) float32.
+    best : gives good codes (N, m', L) int32 of latents, and of a number m, distinct within a
+        row and all codes where these are no more than m; and their errors (N, m').
+    decode : gives the latents (n, c) float32 that codes (n, l), l <= L, stand for.
+    """
 
-    def beam_codes(self, matrix: np.ndarray, m: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return good codes (N, m', L) of latents, distinct within a row, and their errors."""
-        ...
-
-    def decode(self, codes: np.ndarray) -> np.ndarray:
-        """Return the latents (n, c) float32 that codes (n, l), l <= L, stand for."""
-        ...
+    codes: Callable[[np.ndarray], np.ndarray]
+    best: Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
+    decode: Callable[[np.ndarray], np.ndarray]
 
 
 class Codebooks(nn.Module, ABC):
@@ -222,16 +223,17 @@ class ResidualLevels(Codebooks):
         values = estimate(latents, total, self.lookup)
         return Quantized(values, torch.stack(codes, dim=1), tuple(vectors), tuple(entries))
 
-    def search(self) -> ResidualCodebooks:
-        """Return the exact search over these entries."""
-        return ResidualCodebooks([_numpy(book.entries()) for book in self.levels()])
+    def search(self) -> Search:
+        """Return the greedy search level by level, and the beam search."""
+        books = ResidualCodebooks([as_numpy(book.entries()) for book in self.levels()])
+        return Search(books.greedy_codes, books.beam_codes, books.decode)
 
     def start(self, latents: np.ndarray, seed: int) -> None:
         """Begin each level at the centroids of what is left over of latents (n, c)."""
         residual = latents.copy()
         for level, book in enumerate(self.levels()):
             book.start(residual, seed + level)
-            nearest = ResidualCodebooks([_numpy(book.entries())])
+            nearest = ResidualCodebooks([as_numpy(book.entries())])
             residual -= nearest.codebooks[0][nearest.greedy_codes(residual)[:, 0]]
 
     def restart(
@@ -240,7 +242,7 @@ class ResidualLevels(Codebooks):
         """Move entries that no code (n, L) names to where latents (n, c) lie far from theirs."""
         residual = latents.copy()
         for level, book in enumerate(self.levels()):
-            entries = _numpy(book.entries())
+            entries = as_numpy(book.entries())
             left = residual - entries[codes[:, level]]
             restart_unused(book, residual, left, [codes[:, level]], rng, optimiser)
             residual = left
@@ -291,5 +293,6 @@ def _moments(optimiser: Any, parameter: nn.Parameter) -> list[Tensor]:
     return [value for value in slots.values() if value.shape == parameter.shape]
 
 
-def _numpy(entries: Tensor) -> np.ndarray:
+def as_numpy(entries: Tensor) -> np.ndarray:
+    """Return a copy of a tensor as float32."""
     return entries.detach().float().cpu().numpy().copy()

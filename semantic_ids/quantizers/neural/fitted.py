@@ -88,7 +88,7 @@ class FittedNeural(FittedQuantizer):
 
     def encode(self, latent: Latent | Any) -> np.ndarray:
         """Return content codes (N, L) int32: of the encoded rows, the nearest entries."""
-        return self._search.greedy_codes(self.latents(latent))
+        return self._search.codes(self.latents(latent))
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Return what the decoder makes of the entries, (n, d) float32; codes may be prefixes."""
@@ -112,7 +112,7 @@ class FittedNeural(FittedQuantizer):
         errors : (N, m') float64, squared distances of the row to what the codes decode to.
         """
         rows = self._rows(latent)
-        codes, _ = self._search.beam_codes(self.latents(rows), m)
+        codes, _ = self._search.best(self.latents(rows), m)
         errors = np.empty(codes.shape[:2])
         step = max(1, _DECODED_VALUES // (codes.shape[1] * self._width))
         for start in range(0, len(codes), step):
