@@ -5,8 +5,10 @@ from semantic_ids.features import Features
 from semantic_ids.fusers.base import FittedFuser, Fuser
 from semantic_ids.fusers.concat import Concat
 from semantic_ids.latent import Latent
+from semantic_ids.optimisation import Optimisation, TrainingLog
 from semantic_ids.quantizers.base import FittedQuantizer, Quantizer
 from semantic_ids.quantizers.rq_kmeans import RQKMeans
+from semantic_ids.quantizers.rqvae import RQVAE
 from semantic_ids.resolvers.base import Resolver
 from semantic_ids.resolvers.nearest_free import NearestFree
 from semantic_ids.resolvers.optimal import Optimal
@@ -22,6 +24,7 @@ from semantic_ids.trie import CodeTrie
 from semantic_ids.vocabulary import TokenBatch, Vocabulary
 
 __all__ = [
+    "RQVAE",
     "CodeTrie",
     "CodebookStatistics",
     "CollisionError",
@@ -35,6 +38,7 @@ __all__ = [
     "NearestFree",
     "NoCodecError",
     "Optimal",
+    "Optimisation",
     "Popularity",
     "Quantizer",
     "RQKMeans",
@@ -47,6 +51,7 @@ __all__ = [
     "TokenBatch",
     "Tokenizer",
     "TokenizerSpec",
+    "TrainingLog",
     "UnknownItemError",
     "Vocabulary",
 ]

@@ -1,1 +1,1 @@
-"""Parts that the neural quantizers share."""
+"""Parts of which every neural quantizer is made; only `spec` is free of torch."""
