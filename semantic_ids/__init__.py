@@ -7,6 +7,7 @@ from semantic_ids.fusers.concat import Concat
 from semantic_ids.latent import Latent
 from semantic_ids.optimisation import Optimisation, TrainingLog
 from semantic_ids.quantizers.base import FittedQuantizer, Quantizer
+from semantic_ids.quantizers.prototype_rq import PrototypeRQ
 from semantic_ids.quantizers.rq_kmeans import RQKMeans
 from semantic_ids.quantizers.rqvae import RQVAE
 from semantic_ids.resolvers.base import Resolver
@@ -40,6 +41,7 @@ __all__ = [
     "Optimal",
     "Optimisation",
     "Popularity",
+    "PrototypeRQ",
     "Quantizer",
     "RQKMeans",
     "Resolver",

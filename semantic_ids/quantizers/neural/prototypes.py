@@ -1,9 +1,18 @@
 """Prototypes: a codebook of named points that items are assigned to softly in training."""
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from semantic_ids.quantizers.neural.objectives import compactness, separation
+from semantic_ids.training import seeded, train
+
+if TYPE_CHECKING:
+    from semantic_ids.quantizers.prototype_rq import PrototypeRQ
 
 
 class Prototypes(nn.Module):
@@ -55,3 +64,69 @@ class Prototypes(nn.Module):
         """
         assigned = functional.gumbel_softmax(self.logits(rows), tau=temperature, dim=1)
         return assigned, assigned @ self.codebook
+
+
+def move_prototypes(
+    spec: "PrototypeRQ",
+    rows: np.ndarray,
+    points: np.ndarray,
+    gap: np.ndarray,
+    labels: np.ndarray | None,
+    progress: bool | None,
+) -> np.ndarray:
+    """Train the offsets of prototypes on items, and return the moved ones.
+
+    Parameters
+    ----------
+    spec : temperatures, weights, and how the training goes.
+    rows : (n, d) float32, the items.
+    points, gap : see `Prototypes`.
+    labels : (n,) int64, the prototype of each item, -1 where unknown; or None.
+    progress : show a bar over the steps; None shows it in a terminal.
+
+    Returns
+    -------
+    codebook : (K, d) float32 unit vectors.
+    """
+    size = min(spec.batch_size, len(rows))
+    rng = np.random.default_rng(spec.seed)
+    temperature = spec.temperatures[0]
+
+    def batches(epoch: int) -> Iterator[np.ndarray]:
+        nonlocal temperature
+        first, last = spec.temperatures
+        done = epoch / max(1, spec.optimisation.epochs - 1)
+        temperature = first * (last / first) ** done
+        order = rng.permutation(len(rows))
+        for start in range(0, len(order), size):
+            yield order.take(np.arange(start, start + size), mode="wrap")
+
+    def loss(batch: np.ndarray) -> dict[str, Tensor]:
+        some = torch.from_numpy(rows[batch])
+        _, mixture = prototypes(some, temperature)
+        directions = functional.normalize(some - prototypes.gap, dim=1)
+        terms = {
+            "compactness": spec.compactness * compactness(directions, mixture),
+            "separation": spec.separation * separation(prototypes.codebook),
+            "anchor": spec.anchor * prototypes.offset.square().sum(dim=1).mean(),
+        }
+        if labels is not None:
+            known = torch.from_numpy(labels[batch])
+            costs = functional.cross_entropy(
+                prototypes.logits(some), known, ignore_index=-1, reduction="sum"
+            )
+            terms["alignment"] = spec.alignment * costs / (known >= 0).sum().clamp(min=1)
+        return terms
+
+    with seeded(spec.seed):
+        prototypes = Prototypes(points, gap, scale=spec.logit_scale)
+        train(
+            prototypes,
+            spec.optimisation,
+            steps=-(-len(rows) // size),
+            batches=batches,
+            loss=loss,
+            description="prototypes",
+            progress=progress,
+        )
+    return prototypes.codebook.detach().numpy()

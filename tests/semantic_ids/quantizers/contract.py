@@ -2,12 +2,13 @@
 
 import numpy as np
 
-from semantic_ids import Features, Latent, Quantizer, RQKMeans, Side
+from semantic_ids import Features, Latent, PrototypeRQ, Quantizer, RQKMeans, Side
 
 #: A quantizer is covered by a line here. Keep it small: it is fitted a dozen times.
 QUANTIZERS: list[Quantizer] = [
     RQKMeans(levels=3, codebook_size=(6, 4, 5), iterations=5),
     RQKMeans(levels=1, codebook_size=8, iterations=5),
+    PrototypeRQ(names=tuple("abcdef"), modality="text", levels=2, codebook_size=5, iterations=5),
 ]
 
 #: Items, and columns of the modalities that the catalogue has.
