@@ -7,6 +7,8 @@ from semantic_ids.fusers.concat import Concat
 from semantic_ids.latent import Latent
 from semantic_ids.optimisation import Optimisation, TrainingLog
 from semantic_ids.quantizers.base import FittedQuantizer, Quantizer
+from semantic_ids.quantizers.letter import LETTER
+from semantic_ids.quantizers.prototype_rq import PrototypeRQ
 from semantic_ids.quantizers.rq_kmeans import RQKMeans
 from semantic_ids.quantizers.rqvae import RQVAE
 from semantic_ids.resolvers.base import Resolver
@@ -24,6 +26,7 @@ from semantic_ids.trie import CodeTrie
 from semantic_ids.vocabulary import TokenBatch, Vocabulary
 
 __all__ = [
+    "LETTER",
     "RQVAE",
     "CodeTrie",
     "CodebookStatistics",
@@ -40,6 +43,7 @@ __all__ = [
     "Optimal",
     "Optimisation",
     "Popularity",
+    "PrototypeRQ",
     "Quantizer",
     "RQKMeans",
     "Resolver",

@@ -51,7 +51,8 @@ def rotate(vectors: Tensor, entries: Tensor) -> Tensor:
         - 2 * (vectors * w).sum(dim=-1, keepdim=True) * w
         + 2 * (vectors * a).sum(dim=-1, keepdim=True) * b
     )
-    turned = turned * (q_norm / z_norm.clamp(min=torch.finfo(z.dtype).tiny))
+    # A finite factor even where it is not used: infinity times its zero gradient is NaN.
+    turned = turned * torch.where(defined, q_norm / z_norm, 1.0)
     # The values are the entries to the last bit; only the gradient is the rotation's.
     turned = q + (turned - turned.detach())
     return torch.where(defined, turned, straight_through(vectors, q))

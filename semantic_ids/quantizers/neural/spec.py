@@ -91,8 +91,7 @@ class NeuralQuantizer(Quantizer):
                 f"codebook_size={largest} needs at least {largest} items, got {len(given)}; "
                 f"choose codebook_size <= {len(given)}"
             )
-        if side is not None:
-            side.check_length(len(given))
+        self.check_side(side).check_length(len(given))
         return fit_neural(self, given, side, progress)
 
     def restore(self, arrays: Arrays) -> "FittedNeural":

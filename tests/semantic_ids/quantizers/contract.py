@@ -2,7 +2,17 @@
 
 import numpy as np
 
-from semantic_ids import RQVAE, Features, Latent, Optimisation, Quantizer, RQKMeans, Side
+from semantic_ids import (
+    LETTER,
+    RQVAE,
+    Features,
+    Latent,
+    Optimisation,
+    PrototypeRQ,
+    Quantizer,
+    RQKMeans,
+    Side,
+)
 
 #: Networks so small and so briefly trained that only the promises can be tested of them.
 TINY = {"hidden": (8,), "optimisation": Optimisation(epochs=2), "batch_size": 32}
@@ -12,6 +22,8 @@ QUANTIZERS: list[Quantizer] = [
     RQKMeans(levels=3, codebook_size=(6, 4, 5), iterations=5),
     RQKMeans(levels=1, codebook_size=8, iterations=5),
     RQVAE(levels=3, codebook_size=(6, 4, 5), code_dim=4, **TINY),
+    LETTER(levels=2, codebook_size=(6, 4), code_dim=4, clusters=2, **TINY),
+    PrototypeRQ(names=tuple("abcdef"), modality="text", levels=2, codebook_size=5, iterations=5),
 ]
 
 #: Items, and columns of the modalities that the catalogue has.

@@ -27,7 +27,9 @@ def test_values_are_the_entries(estimator, seed):
 @given(seed=seeds)
 def test_straight_through_is_the_identity_for_gradients(seed):
     z, q = pair(seed, rows=1)
-    assert torch.equal(jacobian(lambda z: straight_through(z, q)[0], z)[:, 0], torch.eye(5).double())
+    assert torch.equal(
+        jacobian(lambda z: straight_through(z, q)[0], z)[:, 0], torch.eye(5).double()
+    )
 
 
 @given(seed=seeds)

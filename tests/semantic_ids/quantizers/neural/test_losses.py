@@ -22,9 +22,7 @@ def tensors(seed, levels, rows, width):
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(1, 5), st.integers(1, 5))
-def test_both_losses_are_the_mean_squared_gap_of_levels_rows_and_columns(
-    seed, levels, rows, width
-):
+def test_both_losses_are_the_mean_squared_gap_of_levels_rows_and_columns(seed, levels, rows, width):
     vectors, entries = tensors(seed, levels, rows, width)
     naive = 0.0
     for vector, entry in zip(vectors, entries, strict=True):
