@@ -7,7 +7,9 @@ from semantic_ids.fusers.concat import Concat
 from semantic_ids.latent import Latent
 from semantic_ids.optimisation import Optimisation, TrainingLog
 from semantic_ids.quantizers.base import FittedQuantizer, Quantizer
+from semantic_ids.quantizers.fsq import FSQ
 from semantic_ids.quantizers.letter import LETTER
+from semantic_ids.quantizers.product_vq import ProductVQ
 from semantic_ids.quantizers.prototype_rq import PrototypeRQ
 from semantic_ids.quantizers.rq_kmeans import RQKMeans
 from semantic_ids.quantizers.rqvae import RQVAE
@@ -26,6 +28,7 @@ from semantic_ids.trie import CodeTrie
 from semantic_ids.vocabulary import TokenBatch, Vocabulary
 
 __all__ = [
+    "FSQ",
     "LETTER",
     "RQVAE",
     "CodeTrie",
@@ -43,6 +46,7 @@ __all__ = [
     "Optimal",
     "Optimisation",
     "Popularity",
+    "ProductVQ",
     "PrototypeRQ",
     "Quantizer",
     "RQKMeans",

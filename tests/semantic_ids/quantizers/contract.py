@@ -3,16 +3,19 @@
 import numpy as np
 
 from semantic_ids import (
+    FSQ,
     LETTER,
     RQVAE,
     Features,
     Latent,
     Optimisation,
+    ProductVQ,
     PrototypeRQ,
     Quantizer,
     RQKMeans,
     Side,
 )
+from semantic_ids.quantizers.neural.lookup import Lookup
 
 #: Networks so small and so briefly trained that only the promises can be tested of them.
 TINY = {"hidden": (8,), "optimisation": Optimisation(epochs=2), "batch_size": 32}
@@ -23,6 +26,9 @@ QUANTIZERS: list[Quantizer] = [
     RQKMeans(levels=1, codebook_size=8, iterations=5),
     RQVAE(levels=3, codebook_size=(6, 4, 5), code_dim=4, **TINY),
     LETTER(levels=2, codebook_size=(6, 4), code_dim=4, clusters=2, **TINY),
+    FSQ(sizes=(5, 4, 2), **TINY),
+    ProductVQ(levels=3, codebook_size=5, slot_dim=2, **TINY),
+    ProductVQ(levels=2, codebook_size=(5, 3), shared=False, lookup=Lookup(search="cosine"), **TINY),
     PrototypeRQ(names=tuple("abcdef"), modality="text", levels=2, codebook_size=5, iterations=5),
 ]
 
