@@ -9,9 +9,12 @@ from semantic_ids.optimisation import Optimisation, TrainingLog
 from semantic_ids.quantizers.base import FittedQuantizer, Quantizer
 from semantic_ids.quantizers.fsq import FSQ
 from semantic_ids.quantizers.letter import LETTER
+from semantic_ids.quantizers.opq import OPQ
+from semantic_ids.quantizers.product_kmeans import ProductKMeans
 from semantic_ids.quantizers.product_vq import ProductVQ
 from semantic_ids.quantizers.prototype_rq import PrototypeRQ
 from semantic_ids.quantizers.rq_kmeans import RQKMeans
+from semantic_ids.quantizers.rq_opq import RQOPQ
 from semantic_ids.quantizers.rqvae import RQVAE
 from semantic_ids.resolvers.base import Resolver
 from semantic_ids.resolvers.nearest_free import NearestFree
@@ -30,6 +33,8 @@ from semantic_ids.vocabulary import TokenBatch, Vocabulary
 __all__ = [
     "FSQ",
     "LETTER",
+    "OPQ",
+    "RQOPQ",
     "RQVAE",
     "CodeTrie",
     "CodebookStatistics",
@@ -46,6 +51,7 @@ __all__ = [
     "Optimal",
     "Optimisation",
     "Popularity",
+    "ProductKMeans",
     "ProductVQ",
     "PrototypeRQ",
     "Quantizer",

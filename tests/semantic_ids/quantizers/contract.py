@@ -5,10 +5,13 @@ import numpy as np
 from semantic_ids import (
     FSQ,
     LETTER,
+    OPQ,
+    RQOPQ,
     RQVAE,
     Features,
     Latent,
     Optimisation,
+    ProductKMeans,
     ProductVQ,
     PrototypeRQ,
     Quantizer,
@@ -30,6 +33,17 @@ QUANTIZERS: list[Quantizer] = [
     ProductVQ(levels=3, codebook_size=5, slot_dim=2, **TINY),
     ProductVQ(levels=2, codebook_size=(5, 3), shared=False, lookup=Lookup(search="cosine"), **TINY),
     PrototypeRQ(names=tuple("abcdef"), modality="text", levels=2, codebook_size=5, iterations=5),
+    ProductKMeans(slots=3, codebook_size=5, iterations=5),
+    ProductKMeans(slots=2, codebook_size=6, shared=True, iterations=5),
+    OPQ(slots=3, codebook_size=5, rounds=3, iterations=5),
+    RQOPQ(
+        head=RQKMeans(levels=2, codebook_size=4, iterations=5),
+        tail=OPQ(slots=2, codebook_size=5, rounds=2, iterations=5),
+    ),
+    RQOPQ(
+        head=RQKMeans(levels=1, codebook_size=6, iterations=5),
+        tail=ProductKMeans(slots=2, codebook_size=4, iterations=5),
+    ),
 ]
 
 #: Items, and columns of the modalities that the catalogue has.
