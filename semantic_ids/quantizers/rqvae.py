@@ -71,6 +71,8 @@ class RQVAE(ResidualAutoencoder):
     error of what the decoder rebuilds, plus the mean over levels of codebook loss and 0.25
     commitment loss. Codebooks begin at k-means; entries that no item has are moved after each
     epoch. The commitment of every level reaches the encoder, which most public code misses.
+    Entries are running means by default, which rebuild better than entries learnt by the
+    codebook loss, as the papers have it: that is ``lookup=Lookup()``.
 
     MQL4GRec, for comparison, has hidden=(2048, 1024, 512, 256, 128, 64), code_dim=32,
     batch_size=2048, learning rate 1e-3, 500 epochs, sinkhorn=(0, 0, 0, 0.003), and keeps the
@@ -105,3 +107,4 @@ class RQVAE(ResidualAutoencoder):
     """
 
     kind: Literal["rq-vae"] = "rq-vae"
+    lookup: Lookup = Lookup(decay=0.95)
