@@ -17,14 +17,20 @@ from semantic_ids.items import Items
 from semantic_ids.latent import Latent
 from semantic_ids.neighbourhoods import Neighbourhoods
 from semantic_ids.neighbours import Neighbours
+from semantic_ids.optimisation import Optimisation, TrainingLog
 from semantic_ids.quantizers.base import FittedQuantizer, Quantizer
+from semantic_ids.quantizers.fsq import FSQ
 from semantic_ids.quantizers.hierarchical_kmeans import HierarchicalKMeans
+from semantic_ids.quantizers.letter import LETTER
 from semantic_ids.quantizers.opq import OPQ
 from semantic_ids.quantizers.per_modality import PerModality
 from semantic_ids.quantizers.product_kmeans import ProductKMeans
+from semantic_ids.quantizers.product_vq import ProductVQ
+from semantic_ids.quantizers.prototype_rq import PrototypeRQ
 from semantic_ids.quantizers.psrq import PSRQ
 from semantic_ids.quantizers.rq_kmeans import RQKMeans
 from semantic_ids.quantizers.rq_opq import RQOPQ
+from semantic_ids.quantizers.rqvae import RQVAE
 from semantic_ids.refit import Refit
 from semantic_ids.resolvers.base import Resolver
 from semantic_ids.resolvers.nearest_free import NearestFree
@@ -44,9 +50,12 @@ from semantic_ids.trie import CodeTrie
 from semantic_ids.vocabulary import TokenBatch, Vocabulary
 
 __all__ = [
+    "FSQ",
+    "LETTER",
     "OPQ",
     "PSRQ",
     "RQOPQ",
+    "RQVAE",
     "CategoryAgreement",
     "CodeTrie",
     "CodebookStatistics",
@@ -71,10 +80,13 @@ __all__ = [
     "Neighbours",
     "NoCodecError",
     "Optimal",
+    "Optimisation",
     "PerModality",
     "Popularity",
     "PrefixDescription",
     "ProductKMeans",
+    "ProductVQ",
+    "PrototypeRQ",
     "Quantizer",
     "RQKMeans",
     "Refit",
@@ -90,6 +102,7 @@ __all__ = [
     "TokenBatch",
     "Tokenizer",
     "TokenizerSpec",
+    "TrainingLog",
     "UnknownItemError",
     "Vocabulary",
 ]

@@ -115,12 +115,13 @@ def check_catalogue(spec: TokenizerSpec, n: int, side: Side | None) -> None:
     ------
     ValueError
         if a codebook is larger than the catalogue or the sample, or `side` has another length
-        or lacks what the resolver needs.
+        or lacks what the quantizer or the resolver needs.
     CollisionError
         if there are fewer codes than items.
     """
     if side is not None:
         side.check_length(n)
+    spec.quantizer.check_side(side)
     sizes = spec.quantizer.codebook_sizes
     least = spec.quantizer.least_items
     if n < least:

@@ -11,6 +11,7 @@ def progress_bar(
     *,
     description: str,
     total: int | None = None,
+    initial: int = 0,
     progress: bool | None = None,
 ) -> "tqdm[Any]":
     """Return a tqdm bar on standard error.
@@ -20,6 +21,7 @@ def progress_bar(
     iterable : what to go through; None for a bar that is moved by ``update``.
     description : what the work is, in a word or two.
     total : number of steps, where `iterable` does not know it.
+    initial : steps that were done before.
     progress : True shows the bar, False hides it, None shows it in a terminal only.
 
     Examples
@@ -28,4 +30,11 @@ def progress_bar(
     6
     """
     disable = None if progress is None else not progress
-    return tqdm(iterable, desc=description, total=total, disable=disable, dynamic_ncols=True)
+    return tqdm(
+        iterable,
+        desc=description,
+        total=total,
+        initial=initial,
+        disable=disable,
+        dynamic_ncols=True,
+    )

@@ -237,7 +237,8 @@ def _check_target(folder: Path) -> None:
 def _write_arrays(folder: Path, name: str, arrays: Mapping[str, np.ndarray]) -> _File:
     from safetensors.numpy import save_file
 
-    contiguous = {key: np.ascontiguousarray(array) for key, array in arrays.items()}
+    # Not ascontiguousarray, which gives a single number one dimension.
+    contiguous = {key: np.asarray(array, order="C") for key, array in arrays.items()}
     handle, temporary = tempfile.mkstemp(dir=folder, prefix=_TEMPORARY)
     os.close(handle)
     path = Path(temporary)

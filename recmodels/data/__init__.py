@@ -4,6 +4,13 @@ from recmodels.data.dataset import Dataset
 from recmodels.data.folder import read_dataset
 from recmodels.data.histories import Histories
 from recmodels.data.split import Held, Split
+from recmodels.data.structure import (
+    cooccurrence_graph,
+    cooccurrence_vectors,
+    interaction_counts,
+    interaction_vectors,
+    side_of,
+)
 from recmodels.data.synthetic import planted_catalogue, synthetic_catalogue
 
 __all__ = [
@@ -11,7 +18,12 @@ __all__ = [
     "Held",
     "Histories",
     "Split",
+    "cooccurrence_graph",
+    "cooccurrence_vectors",
+    "interaction_counts",
+    "interaction_vectors",
     "planted_catalogue",
     "read_dataset",
+    "side_of",
     "synthetic_catalogue",
 ]

@@ -24,6 +24,24 @@ class Quantizer(StageSpec, ABC):
     """
 
     group: ClassVar[str] = "semantic_ids.quantizers"
+    #: Names of the arrays of `Side` without which it cannot be fitted.
+    needs: ClassVar[tuple[str, ...]] = ()
+
+    def check_side(self, side: Side | None) -> Side:
+        """Return `side`, which must have the arrays that a fit needs; `Side()` for None.
+
+        Raises
+        ------
+        ValueError
+            naming the first array that is missing.
+        """
+        given = Side() if side is None else side
+        for name in self.needs:
+            if getattr(given, name) is None:
+                raise ValueError(
+                    f"side: {type(self).__name__} needs {name}; give side=Side({name}=...)"
+                )
+        return given
 
     @property
     @abstractmethod

@@ -3,17 +3,27 @@
 import numpy as np
 
 from semantic_ids import (
+    FSQ,
+    LETTER,
     OPQ,
     PSRQ,
     RQOPQ,
+    RQVAE,
     Features,
     HierarchicalKMeans,
     Latent,
+    Optimisation,
     ProductKMeans,
+    ProductVQ,
+    PrototypeRQ,
     Quantizer,
     RQKMeans,
     Side,
 )
+from semantic_ids.quantizers.neural.lookup import Lookup
+
+#: Networks so small and so briefly trained that only the promises can be tested of them.
+TINY = {"hidden": (8,), "optimisation": Optimisation(epochs=2), "batch_size": 32}
 
 #: A quantizer is covered by a line here. Keep it small: it is fitted a dozen times.
 QUANTIZERS: list[Quantizer] = [
@@ -27,6 +37,12 @@ QUANTIZERS: list[Quantizer] = [
     HierarchicalKMeans(levels=4, iterations=5),
     PSRQ(modalities=("text", "image"), levels=2, codebook_size=4, iterations=5),
     PSRQ(modalities=("image",), levels=1, codebook_size=6),
+    RQVAE(levels=3, codebook_size=(6, 4, 5), code_dim=4, **TINY),
+    LETTER(levels=2, codebook_size=(6, 4), code_dim=4, clusters=2, **TINY),
+    FSQ(sizes=(5, 4, 2), **TINY),
+    ProductVQ(levels=3, codebook_size=5, slot_dim=2, **TINY),
+    ProductVQ(levels=2, codebook_size=(5, 3), shared=False, lookup=Lookup(search="cosine"), **TINY),
+    PrototypeRQ(names=tuple("abcdef"), modality="text", levels=2, codebook_size=5, iterations=5),
     ProductKMeans(slots=3, codebook_size=5, iterations=5),
     ProductKMeans(slots=2, codebook_size=6, shared=True, iterations=5),
     OPQ(slots=3, codebook_size=5, rounds=3, iterations=5),

@@ -1,0 +1,141 @@
+"""What the specs of neural quantizers share; without torch, which `fit` and `restore` import."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from semantic_ids.latent import Latent
+from semantic_ids.optimisation import Optimisation
+from semantic_ids.quantizers.base import Arrays, Quantizer, check_enough_rows
+from semantic_ids.side import Side
+
+if TYPE_CHECKING:
+    from semantic_ids.quantizers.neural.fitted import FittedNeural
+    from semantic_ids.quantizers.neural.network import QuantizerNetwork
+    from semantic_ids.quantizers.neural.objective import Objective
+
+Width = Annotated[int, Field(ge=1)]
+
+
+class NeuralQuantizer(Quantizer):
+    """How an encoder, codebooks and a decoder are trained together.
+
+    A subclass says which network (`network`) and what for (`objective`).
+
+    Parameters
+    ----------
+    batch_size : items of a training step.
+    held_out : share of the items that is not trained on; the epoch that rebuilds these best is
+        kept. (A low collision rate says nothing: untrained networks have the lowest.) With 0 it
+        is the epoch that rebuilds the trained items best.
+    least_utilisation : share of its entries that every level has to use for an epoch to be
+        compared by its error; see `semantic_ids.optimisation.best_epoch`.
+    restart : whether entries that no item has after an epoch are moved to where the error is.
+    device : where to train, ``auto`` being CUDA where there is one; encoding is on the CPU.
+    precision : of the layers in training on CUDA; the CPU always computes in float32. Started
+        by ``accelerate launch`` or ``torchrun``, the processes share each batch.
+    optimisation : how it is trained.
+    seed : where the random numbers begin.
+    """
+
+    batch_size: int = Field(default=256, ge=2)
+    held_out: float = Field(default=0.05, ge=0, lt=1)
+    least_utilisation: float = Field(default=0.95, ge=0, le=1)
+    restart: bool = True
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    optimisation: Optimisation = Optimisation(
+        epochs=40, learning_rate=3e-3, weight_decay=1e-4, patience=10
+    )
+    seed: int = Field(default=0, ge=0, lt=2**31 - 64)
+
+    @abstractmethod
+    def network(self, blocks: Sequence[slice]) -> "QuantizerNetwork":
+        """Return an untrained network for vectors whose columns are these blocks."""
+
+    @abstractmethod
+    def objective(
+        self, network: "QuantizerNetwork", latent: Latent, side: Side | None
+    ) -> "Objective":
+        """Return what the network is trained for on these items.
+
+        Raises
+        ------
+        ValueError
+            if `side` lacks what it needs.
+        """
+
+    def fit(
+        self, latent: Latent | Any, *, side: Side | None = None, progress: bool | None = None
+    ) -> "FittedNeural":
+        """Train on a Latent or an array (N, d); batches are gathered row by row from it.
+
+        Parameters
+        ----------
+        latent : what to learn from; a memory-mapped matrix is never loaded whole.
+        side : what else is known of the items; see `objective` for what is used of it.
+        progress : show a bar over the steps; None shows it in a terminal.
+
+        Raises
+        ------
+        ValueError
+            if there are fewer rows than entries in a codebook, the rows are not finite, or
+            `side` lacks what the objective needs.
+        FloatingPointError
+            if training diverges.
+        """
+        from semantic_ids.quantizers.neural.fitting import fit_neural
+
+        given = Latent.of(latent)
+        check_enough_rows(len(given), max(self.codebook_sizes))
+        self.check_side(side).check_length(len(given))
+        return fit_neural(self, given, side, progress)
+
+    def restore(self, arrays: Arrays) -> "FittedNeural":
+        """Rebuild from saved arrays; refuse those that do not fit the spec."""
+        from semantic_ids.quantizers.neural.fitted import FittedNeural
+
+        return FittedNeural.of_arrays(self, arrays)
+
+
+class LevelledQuantizer(NeuralQuantizer):
+    """A neural quantizer of so many levels (or slots), each with a codebook.
+
+    Parameters
+    ----------
+    levels : number of codes an item gets, 1-64.
+    codebook_size : entries of each level's codebook, one number or one a level.
+    hidden : widths of the encoder's hidden layers; the decoder has them in reverse.
+    commitment : weight of the commitment loss.
+    """
+
+    levels: int = Field(default=4, ge=1, le=64)
+    codebook_size: int | tuple[int, ...] = 256
+    hidden: tuple[Width, ...] = (512,)
+    commitment: float = Field(default=0.25, ge=0, allow_inf_nan=False)
+
+    @field_validator("codebook_size")
+    @classmethod
+    def _sizes_in_range(cls, value: int | tuple[int, ...]) -> int | tuple[int, ...]:
+        for size in (value,) if isinstance(value, int) else value:
+            if not 1 <= size <= 2**20:
+                raise ValueError(f"codebook_size={size}: expected 1 to {2**20}")
+        return value
+
+    @model_validator(mode="after")
+    def _one_size_a_level(self) -> "LevelledQuantizer":
+        size = self.codebook_size
+        if isinstance(size, tuple) and len(size) != self.levels:
+            raise ValueError(
+                f"codebook_size={size} has {len(size)} entries, levels={self.levels}; "
+                "give one number, or one a level"
+            )
+        return self
+
+    @property
+    def codebook_sizes(self) -> tuple[int, ...]:
+        """Number of codes at each level."""
+        size = self.codebook_size
+        return size if isinstance(size, tuple) else (size,) * self.levels

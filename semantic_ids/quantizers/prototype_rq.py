@@ -1,0 +1,244 @@
+"""PrototypeRQ: the first code names a prototype, the others refine it."""
+
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field, field_validator, model_validator
+
+from semantic_ids.latent import Latent, check_range
+from semantic_ids.optimisation import Optimisation
+from semantic_ids.quantizers.base import Arrays, Quantizer
+from semantic_ids.quantizers.residual import ResidualCodebooks
+from semantic_ids.quantizers.rq_kmeans import FittedRQKMeans, RQKMeans
+from semantic_ids.side import Side
+from semantic_ids.storage import stored_array
+
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class PrototypeRQ(Quantizer):
+    """Residual quantization whose first codebook has a name for each entry.
+
+    ``side.prototypes`` are points in the space of the items, such as the text vectors of
+    category names; an item's first code is the prototype of the largest cosine, so that a code
+    can be read, and an item of no known kind gets a sensible one. The other levels are
+    `RQKMeans` of what is left over.
+
+    The piece of PCQ (arXiv 2511.12079) that carries over to items: prototypes fixed by text,
+    moved a little by training a Gumbel-softmax assignment for compactness and separation; the
+    offsets stand for its learned prompts. Two things that the paper does not mention are
+    needed. Items and prototypes are each centred first: a constant difference between two
+    encoders' spaces else decides the cosines. And cosines are multiplied by `logit_scale`
+    before sampling: at 1, samples are nearly random.
+
+    Parameters
+    ----------
+    names : one a prototype, at least 2; how many there are is the size of the first codebook.
+    modality : in whose columns of the latent the prototypes lie; None where in all of them. An
+        item that lacks the modality takes the prototype nearest to the fuser's stand-in.
+    levels : number of codes an item gets, the first included, 1-64.
+    codebook_size : entries of each level after the first, one number or one a level.
+    centre : whether items and prototypes are centred.
+    logit_scale : of the cosines; below some 10 the assignment is noise, at 20 it is not.
+    temperatures : of the Gumbel-softmax in the first and in the last epoch.
+    compactness : weight of the squared distance between items and what they are assigned to.
+    separation : weight of the closeness of prototypes to each other.
+    anchor : weight of the squared offsets; without it, prototypes drift from their names.
+    alignment : weight of the cross-entropy with ``side.labels``, which number the names; -1
+        where none is known.
+    batch_size : items of a training step.
+    optimisation : of the offsets; with ``epochs=0`` the prototypes stay where they are.
+    iterations : k-means iterations of each other level.
+    seed : where the random numbers begin.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> kinds = np.eye(3, 8)
+    >>> items = kinds[[0, 1, 2, 2] * 25] + 0.1 * rng.normal(size=(100, 8))
+    >>> spec = PrototypeRQ(names=("cups", "mugs", "pots"), levels=2, codebook_size=4)
+    >>> fitted = spec.fit(items, side=Side(prototypes=kinds), progress=False)
+    >>> fitted.names_of(fitted.encode(items[:4]))
+    ['cups', 'mugs', 'pots', 'pots']
+    """
+
+    kind: Literal["prototype-rq"] = "prototype-rq"
+    names: tuple[str, ...] = Field(min_length=2, max_length=2**20)
+    modality: str | None = None
+    levels: int = Field(default=4, ge=1, le=64)
+    codebook_size: int | tuple[int, ...] = 256
+    centre: bool = True
+    logit_scale: float = Field(default=20.0, gt=0, allow_inf_nan=False)
+    temperatures: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (1.0, 0.3)
+    compactness: Weight = 1.0
+    separation: Weight = 0.1
+    anchor: Weight = 1.0
+    alignment: Weight = 0.0
+    batch_size: int = Field(default=256, ge=1)
+    optimisation: Optimisation = Optimisation(epochs=20, learning_rate=0.01, weight_decay=0.0)
+    iterations: int = Field(default=25, ge=1)
+    seed: int = Field(default=0, ge=0, lt=2**31 - 64)
+    needs: ClassVar[tuple[str, ...]] = ("prototypes",)
+
+    @field_validator("names")
+    @classmethod
+    def _names_differ(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ValueError(f"names: {twice!r} occurs more than once")
+        return names
+
+    @model_validator(mode="after")
+    def _other_levels(self) -> "PrototypeRQ":
+        size = self.codebook_size
+        if isinstance(size, tuple) and len(size) != self.levels - 1:
+            raise ValueError(
+                f"codebook_size={size} has {len(size)} entries, but {self.levels - 1} levels "
+                "follow the prototypes; give one number, or one for each of these"
+            )
+        if self.levels > 1:
+            self._rest()
+        return self
+
+    @property
+    def codebook_sizes(self) -> tuple[int, ...]:
+        """Number of codes at each level."""
+        return (len(self.names), *(self._rest().codebook_sizes if self.levels > 1 else ()))
+
+    def _rest(self) -> RQKMeans:
+        return RQKMeans(
+            levels=self.levels - 1,
+            codebook_size=self.codebook_size,
+            iterations=self.iterations,
+            seed=self.seed,
+        )
+
+    def fit(
+        self, latent: Latent | Any, *, side: Side | None = None, progress: bool | None = None
+    ) -> "FittedPrototypeRQ":
+        """Move the prototypes towards the items, then learn the other levels.
+
+        Parameters
+        ----------
+        latent : a Latent, or an array (N, d).
+        side : with `prototypes`, (K, columns of the modality or of the latent) in the order of
+            `names`; and with `labels`, where `alignment` is above 0.
+        progress : show a bar; None shows it in a terminal.
+
+        Raises
+        ------
+        ValueError
+            if `side` lacks an array or has one that does not fit the names or columns, a
+            prototype cannot be told from the mean of all, there are fewer rows than entries in
+            a codebook, or the rows are not finite.
+        """
+        given, checked = Latent.of(latent), self.check_side(side)
+        checked.check_length(len(given))
+        columns, there = self._where(given)
+        points = self._points(checked, columns)
+        labels = self._labels(checked, there)
+        largest = max(self.codebook_sizes)
+        if len(given) < largest:
+            raise ValueError(
+                f"codebook_size={largest} needs at least {largest} items, got {len(given)}; "
+                f"choose codebook_size <= {len(given)}"
+            )
+        first = self._entries(given, columns, there, points, labels, progress)
+        books = [first]
+        if self.levels > 1:
+            chosen = ResidualCodebooks([first]).greedy_codes(given.matrix)[:, 0]
+            books += self._rest().fit(given.matrix - first[chosen], progress=progress).codebooks
+        return FittedPrototypeRQ(self, ResidualCodebooks(books))
+
+    def restore(self, arrays: Arrays) -> "FittedPrototypeRQ":
+        """Rebuild from saved arrays; refuse those that do not fit the spec."""
+        books, width = [], None
+        for level, size in enumerate(self.codebook_sizes):
+            books.append(stored_array(arrays, f"codebook.{level}", (size, width)))
+            check_range(books[-1], f"codebook.{level}")
+            width = books[-1].shape[1]
+        return FittedPrototypeRQ(self, ResidualCodebooks(books))
+
+    def _where(self, latent: Latent) -> tuple[slice, np.ndarray]:
+        """Return the columns in which the prototypes lie, and the rows that have them."""
+        if self.modality is None:
+            return slice(0, latent.matrix.shape[1]), np.arange(len(latent))
+        names = list(latent.blocks)
+        if self.modality not in names:
+            raise ValueError(f"modality={self.modality!r}: the latent's blocks are {names}")
+        there = latent.present[:, names.index(self.modality)]
+        return latent.blocks[self.modality], np.flatnonzero(there)
+
+    def _points(self, side: Side, columns: slice) -> np.ndarray:
+        """Return the prototypes as directions (K, d), centred if the spec says so."""
+        given = points = np.asarray(side.prototypes, dtype=np.float64)
+        expected = (len(self.names), columns.stop - columns.start)
+        if points.shape != expected:
+            raise ValueError(
+                f"side.prototypes: expected {expected[0]} rows (one a name) of {expected[1]} "
+                f"columns, got shape {points.shape}"
+            )
+        if self.centre:
+            points = points - points.mean(axis=0)
+        lengths = np.linalg.norm(points, axis=1)
+        if lengths.min() <= 1e-6 * np.abs(given).max():
+            raise ValueError(
+                f"side.prototypes: {self.names[lengths.argmin()]!r} has no direction: it is "
+                f"{'the mean of all' if self.centre else 'zero'}"
+            )
+        return points
+
+    def _labels(self, side: Side, there: np.ndarray) -> np.ndarray | None:
+        if not self.alignment:
+            return None
+        if side.labels is None:
+            raise ValueError(
+                f"side: alignment={self.alignment} needs labels; give side=Side(labels=...)"
+            )
+        if side.labels.max() >= len(self.names):
+            raise ValueError(
+                f"side.labels: {side.labels.max()} is none of the {len(self.names)} names; "
+                f"expected -1 to {len(self.names) - 1}"
+            )
+        return side.labels[there]
+
+    def _entries(
+        self,
+        latent: Latent,
+        columns: slice,
+        there: np.ndarray,
+        points: np.ndarray,
+        labels: np.ndarray | None,
+        progress: bool | None,
+    ) -> np.ndarray:
+        """Return the first codebook (K, d): moved prototypes where the items are.
+
+        Around one centre and all of one length, the nearest entry is the one of the largest
+        cosine. The length is what brings entries closest to the items that choose them.
+        """
+        from semantic_ids.quantizers.neural.prototypes import move_prototypes
+
+        rows = latent.matrix[there, columns]
+        gap = rows.mean(axis=0, dtype=np.float64) * self.centre
+        directions = move_prototypes(self, rows, points, gap, labels, progress)
+        centred = rows - gap.astype(np.float32)
+        length = (centred @ directions.T).max(axis=1).mean(dtype=np.float64)
+        # Where no prototype lies in the direction of the items, any length orders them rightly.
+        length = max(length, 1e-3 * float(np.abs(centred).max()))
+        book = np.tile(latent.matrix.mean(axis=0, dtype=np.float64), (len(points), 1))
+        book[:, columns] = gap + length * directions
+        return book.astype(np.float32)
+
+
+class FittedPrototypeRQ(FittedRQKMeans):
+    """Fitted residual codebooks, the first of which has names."""
+
+    spec: PrototypeRQ
+
+    def __init__(self, spec: PrototypeRQ, codebooks: ResidualCodebooks) -> None:
+        self.spec = spec
+        self._search = codebooks
+
+    def names_of(self, codes: np.ndarray) -> list[str]:
+        """Return the name of the prototype that each code (n, l) begins with."""
+        return [self.spec.names[first] for first in np.asarray(codes)[:, 0]]
