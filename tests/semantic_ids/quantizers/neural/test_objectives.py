@@ -60,7 +60,7 @@ def test_modal_reconstruction_counts_the_rows_that_have_the_modality(seed, n):
     present = np.random.default_rng(seed).random((n, 2)) < 0.6
     expected = 0.0
     for m in range(2):
-        errors = [((made[m][i] - real[m][i]) ** 2).sum() for i in range(n) if present[i, m]]
+        errors = [((made[m][i] - real[m][i]) ** 2).mean() for i in range(n) if present[i, m]]
         expected += (sum(errors) / len(errors) if errors else 0.0) / 2
     found = modal_reconstruction(
         [torch.from_numpy(a) for a in made],
