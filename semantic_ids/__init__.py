@@ -7,9 +7,14 @@ from semantic_ids.fusers.concat import Concat
 from semantic_ids.latent import Latent
 from semantic_ids.optimisation import Optimisation, TrainingLog
 from semantic_ids.quantizers.base import FittedQuantizer, Quantizer
+from semantic_ids.quantizers.fsq import FSQ
 from semantic_ids.quantizers.letter import LETTER
+from semantic_ids.quantizers.opq import OPQ
+from semantic_ids.quantizers.product_kmeans import ProductKMeans
+from semantic_ids.quantizers.product_vq import ProductVQ
 from semantic_ids.quantizers.prototype_rq import PrototypeRQ
 from semantic_ids.quantizers.rq_kmeans import RQKMeans
+from semantic_ids.quantizers.rq_opq import RQOPQ
 from semantic_ids.quantizers.rqvae import RQVAE
 from semantic_ids.resolvers.base import Resolver
 from semantic_ids.resolvers.nearest_free import NearestFree
@@ -26,7 +31,10 @@ from semantic_ids.trie import CodeTrie
 from semantic_ids.vocabulary import TokenBatch, Vocabulary
 
 __all__ = [
+    "FSQ",
     "LETTER",
+    "OPQ",
+    "RQOPQ",
     "RQVAE",
     "CodeTrie",
     "CodebookStatistics",
@@ -43,6 +51,8 @@ __all__ = [
     "Optimal",
     "Optimisation",
     "Popularity",
+    "ProductKMeans",
+    "ProductVQ",
     "PrototypeRQ",
     "Quantizer",
     "RQKMeans",

@@ -103,3 +103,20 @@ class FittedQuantizer(ABC):
     @abstractmethod
     def arrays(self) -> Arrays:
         """Return what was learned, as named arrays."""
+
+
+def matrix_of(latent: Latent | Any, width: int) -> np.ndarray:
+    """Return the rows (N, width) float32; refuse rows of another width than those of the fit."""
+    matrix = Latent.of(latent).matrix
+    if matrix.shape[1] != width:
+        raise ValueError(f"vectors: expected {width} columns as in the fit, got {matrix.shape[1]}")
+    return matrix
+
+
+def check_enough_rows(rows: int, size: int) -> None:
+    """Refuse to learn a codebook from fewer rows than it has entries."""
+    if rows < size:
+        raise ValueError(
+            f"codebook_size={size} needs at least {size} items, got {rows}; "
+            f"choose codebook_size <= {rows}"
+        )

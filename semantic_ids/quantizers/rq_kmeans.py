@@ -7,7 +7,13 @@ from pydantic import Field, field_validator, model_validator
 
 from semantic_ids.latent import Latent, check_range
 from semantic_ids.progress import progress_bar
-from semantic_ids.quantizers.base import Arrays, FittedQuantizer, Quantizer
+from semantic_ids.quantizers.base import (
+    Arrays,
+    FittedQuantizer,
+    Quantizer,
+    check_enough_rows,
+    matrix_of,
+)
 from semantic_ids.quantizers.kmeans import kmeans
 from semantic_ids.quantizers.residual import ResidualCodebooks
 from semantic_ids.side import Side
@@ -83,12 +89,7 @@ class RQKMeans(Quantizer):
             if there are fewer rows than entries in a codebook, or the rows are not finite.
         """
         residual = Latent.of(latent).matrix.copy()
-        largest = max(self.codebook_sizes)
-        if len(residual) < largest:
-            raise ValueError(
-                f"codebook_size={largest} needs at least {largest} items, got {len(residual)}; "
-                f"choose codebook_size <= {len(residual)}"
-            )
+        check_enough_rows(len(residual), max(self.codebook_sizes))
         codebooks = []
         levels = progress_bar(self.codebook_sizes, description="codebooks", progress=progress)
         for level, size in enumerate(levels):
@@ -154,10 +155,4 @@ class FittedRQKMeans(FittedQuantizer):
         return {f"codebook.{level}": book for level, book in enumerate(self.codebooks)}
 
     def _matrix(self, latent: Latent | Any) -> np.ndarray:
-        matrix = Latent.of(latent).matrix
-        if matrix.shape[1] != self._search.width:
-            raise ValueError(
-                f"vectors: expected {self._search.width} columns as in the fit, "
-                f"got {matrix.shape[1]}"
-            )
-        return matrix
+        return matrix_of(latent, self._search.width)

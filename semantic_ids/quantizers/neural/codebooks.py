@@ -244,7 +244,7 @@ class ResidualLevels(Codebooks):
         for level, book in enumerate(self.levels()):
             entries = as_numpy(book.entries())
             left = residual - entries[codes[:, level]]
-            restart_unused(book, residual, left, [codes[:, level]], rng, optimiser)
+            restart_unused(book, residual, left, codes[:, level], rng, optimiser)
             residual = left
 
 
@@ -259,7 +259,7 @@ def restart_unused(
     book: Codebook,
     vectors: np.ndarray,
     left: np.ndarray,
-    codes: Sequence[np.ndarray],
+    codes: np.ndarray,
     rng: np.random.Generator,
     optimiser: Any,
 ) -> None:
@@ -269,7 +269,7 @@ def restart_unused(
     draws its starts; where nothing is left over, nothing is moved.
     """
     used = np.zeros(book.size, dtype=bool)
-    used[np.concatenate(codes)] = True
+    used[codes] = True
     weights = (left.astype(np.float64) ** 2).sum(axis=1)
     count = min(int((~used).sum()), int((weights > 0).sum()))
     if not count:

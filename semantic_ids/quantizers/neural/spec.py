@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from semantic_ids.latent import Latent
 from semantic_ids.optimisation import Optimisation
-from semantic_ids.quantizers.base import Arrays, Quantizer
+from semantic_ids.quantizers.base import Arrays, Quantizer, check_enough_rows
 from semantic_ids.side import Side
 
 if TYPE_CHECKING:
@@ -44,7 +44,9 @@ class NeuralQuantizer(Quantizer):
     restart: bool = True
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["float32", "bfloat16"] = "float32"
-    optimisation: Optimisation = Optimisation(epochs=100, weight_decay=1e-4)
+    optimisation: Optimisation = Optimisation(
+        epochs=40, learning_rate=3e-3, weight_decay=1e-4, patience=10
+    )
     seed: int = Field(default=0, ge=0, lt=2**31 - 64)
 
     @abstractmethod
@@ -85,12 +87,7 @@ class NeuralQuantizer(Quantizer):
         from semantic_ids.quantizers.neural.fitting import fit_neural
 
         given = Latent.of(latent)
-        largest = max(self.codebook_sizes)
-        if len(given) < largest:
-            raise ValueError(
-                f"codebook_size={largest} needs at least {largest} items, got {len(given)}; "
-                f"choose codebook_size <= {len(given)}"
-            )
+        check_enough_rows(len(given), max(self.codebook_sizes))
         self.check_side(side).check_length(len(given))
         return fit_neural(self, given, side, progress)
 
@@ -114,7 +111,7 @@ class LevelledQuantizer(NeuralQuantizer):
 
     levels: int = Field(default=4, ge=1, le=64)
     codebook_size: int | tuple[int, ...] = 256
-    hidden: tuple[Width, ...] = (512, 256, 128)
+    hidden: tuple[Width, ...] = (512,)
     commitment: float = Field(default=0.25, ge=0, allow_inf_nan=False)
 
     @field_validator("codebook_size")

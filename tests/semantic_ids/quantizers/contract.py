@@ -3,16 +3,22 @@
 import numpy as np
 
 from semantic_ids import (
+    FSQ,
     LETTER,
+    OPQ,
+    RQOPQ,
     RQVAE,
     Features,
     Latent,
     Optimisation,
+    ProductKMeans,
+    ProductVQ,
     PrototypeRQ,
     Quantizer,
     RQKMeans,
     Side,
 )
+from semantic_ids.quantizers.neural.lookup import Lookup
 
 #: Networks so small and so briefly trained that only the promises can be tested of them.
 TINY = {"hidden": (8,), "optimisation": Optimisation(epochs=2), "batch_size": 32}
@@ -23,7 +29,21 @@ QUANTIZERS: list[Quantizer] = [
     RQKMeans(levels=1, codebook_size=8, iterations=5),
     RQVAE(levels=3, codebook_size=(6, 4, 5), code_dim=4, **TINY),
     LETTER(levels=2, codebook_size=(6, 4), code_dim=4, clusters=2, **TINY),
+    FSQ(sizes=(5, 4, 2), **TINY),
+    ProductVQ(levels=3, codebook_size=5, slot_dim=2, **TINY),
+    ProductVQ(levels=2, codebook_size=(5, 3), shared=False, lookup=Lookup(search="cosine"), **TINY),
     PrototypeRQ(names=tuple("abcdef"), modality="text", levels=2, codebook_size=5, iterations=5),
+    ProductKMeans(slots=3, codebook_size=5, iterations=5),
+    ProductKMeans(slots=2, codebook_size=6, shared=True, iterations=5),
+    OPQ(slots=3, codebook_size=5, rounds=3, iterations=5),
+    RQOPQ(
+        head=RQKMeans(levels=2, codebook_size=4, iterations=5),
+        tail=OPQ(slots=2, codebook_size=5, rounds=2, iterations=5),
+    ),
+    RQOPQ(
+        head=RQKMeans(levels=1, codebook_size=6, iterations=5),
+        tail=ProductKMeans(slots=2, codebook_size=4, iterations=5),
+    ),
 ]
 
 #: Items, and columns of the modalities that the catalogue has.
