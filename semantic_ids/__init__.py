@@ -7,8 +7,12 @@ from semantic_ids.fusers.concat import Concat
 from semantic_ids.latent import Latent
 from semantic_ids.optimisation import Optimisation, TrainingLog
 from semantic_ids.quantizers.base import FittedQuantizer, Quantizer
+from semantic_ids.quantizers.bbqrec import BBQRec
 from semantic_ids.quantizers.fsq import FSQ
+from semantic_ids.quantizers.lamia import LAMIA
 from semantic_ids.quantizers.letter import LETTER
+from semantic_ids.quantizers.mmgrec import MMGRec
+from semantic_ids.quantizers.mmq import MMQ
 from semantic_ids.quantizers.opq import OPQ
 from semantic_ids.quantizers.product_kmeans import ProductKMeans
 from semantic_ids.quantizers.product_vq import ProductVQ
@@ -32,10 +36,13 @@ from semantic_ids.vocabulary import TokenBatch, Vocabulary
 
 __all__ = [
     "FSQ",
+    "LAMIA",
     "LETTER",
+    "MMQ",
     "OPQ",
     "RQOPQ",
     "RQVAE",
+    "BBQRec",
     "CodeTrie",
     "CodebookStatistics",
     "CollisionError",
@@ -46,6 +53,7 @@ __all__ = [
     "Fuser",
     "Latent",
     "LevelStatistics",
+    "MMGRec",
     "NearestFree",
     "NoCodecError",
     "Optimal",

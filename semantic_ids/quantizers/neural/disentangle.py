@@ -11,12 +11,12 @@ from torch.nn import functional
 
 from semantic_ids.quantizers.neural.blocks import cut, presence
 from semantic_ids.quantizers.neural.club import Club
+from semantic_ids.quantizers.neural.lookup import Lookup
 from semantic_ids.quantizers.neural.losses import (
     codebook_loss,
     commitment_loss,
     reconstruction_loss,
 )
-from semantic_ids.quantizers.neural.lookup import Lookup
 from semantic_ids.quantizers.neural.network import QuantizerNetwork, Step, perceptron
 from semantic_ids.quantizers.neural.objective import Objective
 from semantic_ids.quantizers.neural.objectives import info_nce, modal_reconstruction

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from semantic_ids.quantizers.neural.blocks import cut, presence
-from semantic_ids.quantizers.neural.losses import codebook_loss, commitment_loss
 from semantic_ids.quantizers.neural.lookup import Lookup
+from semantic_ids.quantizers.neural.losses import codebook_loss, commitment_loss
 from semantic_ids.quantizers.neural.network import QuantizerNetwork, Step, perceptron
 from semantic_ids.quantizers.neural.objective import Objective
 from semantic_ids.quantizers.neural.objectives import (
@@ -176,39 +176,34 @@ class ExpertObjective(Objective):
 
     def __init__(self, spec: "MMQ") -> None:
         super().__init__(spec.commitment)
-        self.weights = spec.model_dump(
-            include={"reconstruction", "auxiliary", "decorrelation", "orthogonality"}
-        )
+        self.spec = spec
 
     def forward(self, step: Step, network: QuantizerNetwork) -> dict[str, Tensor]:
         """Return the weighted parts of the loss by name."""
         assert isinstance(network, ExpertNetwork)
-        experts, blocks = network.experts, network.blocks
+        spec, blocks, groups = self.spec, network.blocks, network.experts.groups
         present = presence(step.present, len(blocks))
         batch = cut(step.x, blocks, present)
-        weighted = network.weighted(step.x, step.present, step.quantized.values)
-        outputs, _ = network.streams.split(step.latents)
         vectors, entries = step.quantized.vectors, step.quantized.entries
-        alone = [
-            head(weighted[:, group].sum(dim=1))
-            for head, group in zip(network.heads, experts.groups[1:], strict=True)
-        ]
         terms = {
-            "reconstruction": modal_reconstruction(cut(step.rebuilt, blocks), batch, present),
-            "auxiliary": modal_reconstruction(alone, batch, present),
-            "decorrelation": torch.stack(
-                [
-                    decorrelation(outputs[there][:, group])
-                    for group, there in zip(
-                        experts.groups, [present.any(dim=1), *present.unbind(dim=1)], strict=True
-                    )
-                ]
-            ).sum(),
-            "orthogonality": torch.stack(
-                [orthogonality(experts.first_layers(group)) for group in experts.groups]
-            ).sum(),
+            "reconstruction": spec.reconstruction
+            * modal_reconstruction(cut(step.rebuilt, blocks), batch, present),
+            "codebook": codebook_loss(vectors, entries),
+            "commitment": self.commitment * commitment_loss(vectors, entries),
         }
-        terms = {name: self.weights[name] * term for name, term in terms.items()}
-        terms["codebook"] = codebook_loss(vectors, entries)
-        terms["commitment"] = self.commitment * commitment_loss(vectors, entries)
+        if spec.auxiliary:
+            weighted = network.weighted(step.x, step.present, step.quantized.values)
+            alone = [
+                head(weighted[:, group].sum(dim=1))
+                for head, group in zip(network.heads, groups[1:], strict=True)
+            ]
+            terms["auxiliary"] = spec.auxiliary * modal_reconstruction(alone, batch, present)
+        if spec.decorrelation:
+            outputs, absent = network.streams.split(step.latents)
+            alike = [decorrelation(outputs[~absent[:, g].any(dim=1), g]) for g in groups]
+            terms["decorrelation"] = spec.decorrelation * torch.stack(alike).sum()
+        if spec.orthogonality:
+            layers = [network.experts.first_layers(g) for g in groups if g.stop > g.start]
+            crossed = torch.stack([orthogonality(weights) for weights in layers]).sum()
+            terms["orthogonality"] = spec.orthogonality * crossed
         return terms

@@ -129,22 +129,3 @@ def separation(codebook: Tensor) -> Tensor:
     squares = (norms[:, None] + norms - 2 * codebook @ codebook.T).clamp(min=0)
     off_diagonal = ~torch.eye(len(codebook), dtype=torch.bool, device=codebook.device)
     return (-squares[off_diagonal]).exp().mean()
-
-
-def diversity(assignment: Tensor) -> Tensor:
-    """Say how unevenly a batch uses the codes: ``1 - entropy of the mean assignment / ln K``.
-
-    0 where all codes are used alike, 1 where one takes everything.
-
-    Parameters
-    ----------
-    assignment : (n, K), each row the probabilities of the K codes, K of at least 2.
-
-    Examples
-    --------
-    >>> float(diversity(torch.eye(4))), float(diversity(torch.eye(4)[[0, 0]]))
-    (0.0, 1.0)
-    """
-    shares = assignment.mean(dim=0)
-    entropy = torch.special.entr(shares).sum()
-    return 1 - entropy / torch.log(torch.tensor(float(assignment.shape[1])))

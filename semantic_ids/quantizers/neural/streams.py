@@ -132,7 +132,7 @@ class Streams(Codebooks):
                 there = chosen[:, level] < book.size
                 named = chosen[there, level]
                 left = residual - as_numpy(book.entries())[named]
-                restart_unused(book, residual, left, [named], rng, optimiser)
+                restart_unused(book, residual, left, named, rng, optimiser)
                 residual = left
 
     def _gathered(self, latents: np.ndarray) -> list[tuple[list[int], np.ndarray]]:

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from semantic_ids.quantizers.neural.objectives import (
     compactness,
     decorrelation,
-    diversity,
     info_nce,
     modal_reconstruction,
     orthogonality,
@@ -129,12 +128,3 @@ def test_separation_is_the_mean_over_pairs(seed, entries, width):
 
 def test_one_entry_is_apart_from_nothing():
     assert float(separation(torch.ones(1, 3))) == 0
-
-
-@given(seed=seeds, n=sizes, codes=sizes)
-def test_diversity_is_the_lack_of_entropy_of_the_mean_assignment(seed, n, codes):
-    shares = np.random.default_rng(seed).dirichlet(np.full(codes, 0.3), size=n)
-    mean = shares.mean(axis=0)
-    entropy = -sum(p * math.log(p) for p in mean if p > 0)
-    found = float(diversity(torch.from_numpy(shares)))
-    assert math.isclose(found, 1 - entropy / math.log(codes), rel_tol=1e-6, abs_tol=1e-6)
