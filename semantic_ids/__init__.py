@@ -19,9 +19,13 @@ from semantic_ids.neighbourhoods import Neighbourhoods
 from semantic_ids.neighbours import Neighbours
 from semantic_ids.optimisation import Optimisation, TrainingLog
 from semantic_ids.quantizers.base import FittedQuantizer, Quantizer
+from semantic_ids.quantizers.bbqrec import BBQRec
 from semantic_ids.quantizers.fsq import FSQ
 from semantic_ids.quantizers.hierarchical_kmeans import HierarchicalKMeans
+from semantic_ids.quantizers.lamia import LAMIA
 from semantic_ids.quantizers.letter import LETTER
+from semantic_ids.quantizers.mmgrec import MMGRec
+from semantic_ids.quantizers.mmq import MMQ
 from semantic_ids.quantizers.opq import OPQ
 from semantic_ids.quantizers.per_modality import PerModality
 from semantic_ids.quantizers.product_kmeans import ProductKMeans
@@ -51,11 +55,14 @@ from semantic_ids.vocabulary import TokenBatch, Vocabulary
 
 __all__ = [
     "FSQ",
+    "LAMIA",
     "LETTER",
+    "MMQ",
     "OPQ",
     "PSRQ",
     "RQOPQ",
     "RQVAE",
+    "BBQRec",
     "CategoryAgreement",
     "CodeTrie",
     "CodebookStatistics",
@@ -74,6 +81,7 @@ __all__ = [
     "Items",
     "Latent",
     "LevelStatistics",
+    "MMGRec",
     "NamedItem",
     "NearestFree",
     "Neighbourhoods",

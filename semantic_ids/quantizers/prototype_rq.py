@@ -8,8 +8,9 @@ from pydantic import Field, field_validator, model_validator
 from semantic_ids.latent import Latent, check_range
 from semantic_ids.optimisation import Optimisation
 from semantic_ids.quantizers.base import Arrays, Quantizer
+from semantic_ids.quantizers.fitted_residual import FittedResidual
 from semantic_ids.quantizers.residual import ResidualCodebooks
-from semantic_ids.quantizers.rq_kmeans import FittedRQKMeans, RQKMeans
+from semantic_ids.quantizers.rq_kmeans import RQKMeans
 from semantic_ids.side import Side
 from semantic_ids.storage import stored_array
 
@@ -230,14 +231,10 @@ class PrototypeRQ(Quantizer):
         return book.astype(np.float32)
 
 
-class FittedPrototypeRQ(FittedRQKMeans):
+class FittedPrototypeRQ(FittedResidual):
     """Fitted residual codebooks, the first of which has names."""
 
     spec: PrototypeRQ
-
-    def __init__(self, spec: PrototypeRQ, codebooks: ResidualCodebooks) -> None:
-        self.spec = spec
-        self._search = codebooks
 
     def names_of(self, codes: np.ndarray) -> list[str]:
         """Return the name of the prototype that each code (n, l) begins with."""

@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 from semantic_ids.latent import Latent, check_range
 from semantic_ids.progress import progress_bar
 from semantic_ids.quantizers.balanced import balanced_kmeans
-from semantic_ids.quantizers.base import Arrays, FittedQuantizer
+from semantic_ids.quantizers.base import Arrays
+from semantic_ids.quantizers.fitted_residual import FittedResidual
 from semantic_ids.quantizers.joint import refine_codebooks
 from semantic_ids.quantizers.kmeans import kmeans
 from semantic_ids.quantizers.levelled import Levelled
@@ -168,24 +169,16 @@ class RQKMeans(Levelled):
         return FittedRQKMeans(self, books)
 
 
-class FittedRQKMeans(FittedQuantizer):
+class FittedRQKMeans(FittedResidual):
     """Fitted residual codebooks, and the search that the spec chose."""
 
-    ordered = True
-
     def __init__(self, spec: RQKMeans, books: Sequence[np.ndarray]) -> None:
-        self.spec = spec
         self._progressive = None
         if spec.prefix_weight > 0:
             self._progressive = ProgressiveCodebooks(books, spec.prefix_weight)
             books = self._progressive.residual_halves
-        self._search = ResidualCodebooks(books)
+        super().__init__(spec, ResidualCodebooks(books))
         self._beam, self._passes = spec.beam, _PASSES if spec.refine > 0 else 0
-
-    @property
-    def codebooks(self) -> tuple[np.ndarray, ...]:
-        """One float32 array (K_l, d) a level; a vector is decoded to the sum of its entries."""
-        return self._search.codebooks
 
     def encode(self, latent: Latent | Any) -> np.ndarray:
         """Return content codes (N, L) int32.
@@ -195,17 +188,12 @@ class FittedRQKMeans(FittedQuantizer):
         the best code that the beam and the coordinate passes find, see `BeamSearch`; with
         `prefix_weight` see `ProgressiveCodebooks`.
         """
-        matrix = self._matrix(latent)
         if self._progressive is not None:
-            return self._progressive.codes(matrix)
+            return self._progressive.codes(self._matrix(latent))
         if self._beam == 1 and self._passes == 0:
-            return self._search.greedy_codes(matrix)
-        found, _ = self._search.beam_codes(matrix, self._beam, passes=self._passes)
+            return super().encode(latent)
+        found, _ = self._search.beam_codes(self._matrix(latent), self._beam, passes=self._passes)
         return found[:, 0]
-
-    def decode(self, codes: np.ndarray) -> np.ndarray:
-        """Return the sum of the chosen entries, (n, d) float32; codes may be prefixes (n, l)."""
-        return self._search.decode(codes)
 
     def candidates(self, latent: Latent | Any, m: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the m best codes a row that a beam of width m or more over all levels finds.
@@ -219,20 +207,8 @@ class FittedRQKMeans(FittedQuantizer):
         codes, errors = self._search.beam_codes(self._matrix(latent), wide, passes=self._passes)
         return codes[:, :m], errors[:, :m]
 
-    def errors(self, latent: Latent | Any, codes: np.ndarray) -> np.ndarray:
-        """Return squared distances (N, L) float64 of rows to the first 1, 2, ... L levels."""
-        return self._search.errors(self._matrix(latent), codes)
-
     def arrays(self) -> Arrays:
         """Return the codebooks."""
-        books = self.codebooks if self._progressive is None else self._progressive.books
-        return {f"codebook.{level}": book for level, book in enumerate(books)}
-
-    def _matrix(self, latent: Latent | Any) -> np.ndarray:
-        matrix = Latent.of(latent).matrix
-        if matrix.shape[1] != self._search.width:
-            raise ValueError(
-                f"vectors: expected {self._search.width} columns as in the fit, "
-                f"got {matrix.shape[1]}"
-            )
-        return matrix
+        if self._progressive is None:
+            return super().arrays()
+        return {f"codebook.{level}": book for level, book in enumerate(self._progressive.books)}

@@ -11,7 +11,7 @@ class Club(nn.Module):
     Cheng et al., arXiv 2006.12013: ``E_p(x,y) log q(y|x) - E_p(x)p(y) log q(y|x)``, with q a
     diagonal Gaussian whose mean and log-variance are nets of x. It bounds from above where q is
     near the true conditional, so q is fitted in turn with whatever minimises the bound: one
-    optimiser lowers `misfit`, another one `bound`. The bound is loose: for Gaussians of
+    step lowers `misfit`, the other the bound. The bound is loose: for Gaussians of
     correlation rho it is ``d rho^2 / (1 - rho^2)``, the truth being
     ``d/2 ln(1 / (1 - rho^2))``. A tanh keeps q's variance between 1/e and e, so that it cannot
     run away; that caps what the bound can become, too.
@@ -25,7 +25,7 @@ class Club(nn.Module):
     --------
     >>> import torch
     >>> club, x = Club(4, 4, hidden=8), torch.randn(32, 4)
-    >>> club.bound(x, x).shape, club.misfit(x, x).shape
+    >>> club(x, x).shape, club.misfit(x, x).shape
     (torch.Size([]), torch.Size([]))
     """
 
@@ -36,7 +36,7 @@ class Club(nn.Module):
             nn.Linear(width_x, hidden), nn.ReLU(), nn.Linear(hidden, width_y), nn.Tanh()
         )
 
-    def bound(self, x: Tensor, y: Tensor) -> Tensor:
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the bound in nats, over all pairs of the rows (n, d_x) and (n, d_y)."""
         mean, log_variance = self.mean(x), self.log_variance(x)
         # The mean over j of (y_j - mean_i)^2 needs the first two moments of y alone.

@@ -1,8 +1,18 @@
-"""Smoothing over a graph of items: what neighbours share becomes part of an item's vector."""
+"""Smoothing over a graph of items, and an encoder that needs no graph to say the same."""
 
+from collections.abc import Iterator
+from copy import deepcopy
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from semantic_ids.latent import Latent
+from semantic_ids.quantizers.neural.fitted import FittedNeural
+from semantic_ids.quantizers.neural.spec import NeuralQuantizer
+from semantic_ids.training import seeded, train
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -45,3 +55,74 @@ def smooth(vectors: np.ndarray, graph: "csr_array", hops: int = 2) -> np.ndarray
     for _ in range(hops):
         smoothed = step @ smoothed
     return smoothed.astype(np.float32)
+
+
+class FittedGraph(FittedNeural):
+    """A fitted quantizer of smoothed vectors whose encoder reads content alone."""
+
+    @property
+    def agreement(self) -> np.ndarray:
+        """Share of the items of the fit, (L,) float32, whose codes from content are those of
+        their smoothed vectors, up to each level.
+        """
+        return self.network.get_buffer("agreement").numpy()
+
+
+def learn_from_content(
+    teacher: FittedNeural, content: Latent, smoothed: np.ndarray, progress: bool | None
+) -> FittedGraph:
+    """Train a copy of an encoder to make of content what it makes of smoothed vectors.
+
+    The squared error of the latents is lowered; of the epochs the best on the items that
+    training leaves out is kept.
+
+    Parameters
+    ----------
+    teacher : fitted on the smoothed vectors, with a buffer ``agreement`` (L,) in its network; it
+        is left as it is.
+    content, smoothed : (N, d) both, of the same items.
+    progress : show a bar over the steps; None shows it in a terminal.
+
+    Returns
+    -------
+    fitted : with the teacher's codebooks and decoder, and the other encoder.
+    """
+    spec = teacher.spec
+    assert isinstance(spec, NeuralQuantizer)
+    network = deepcopy(teacher.network)
+    encoder = network.encoder.requires_grad_(True)
+    targets = torch.from_numpy(teacher.latents(smoothed))
+    rng = np.random.default_rng(spec.seed)
+    order = rng.permutation(len(content))
+    held, rows = np.split(order, [round(spec.held_out * (len(content) - 1))])
+    size = min(spec.batch_size, len(rows))
+
+    def error(some: np.ndarray) -> Tensor:
+        x = network.standardised(torch.from_numpy(content.matrix[some]))
+        return functional.mse_loss(encoder(x), targets[some])
+
+    def batches(_: int) -> Iterator[np.ndarray]:
+        shuffled = rng.permutation(rows)
+        for start in range(0, len(rows), size):
+            yield shuffled.take(np.arange(start, start + size), mode="wrap")
+
+    def validate() -> float:
+        with torch.no_grad():
+            return -float(error(held if len(held) else rows))
+
+    with seeded(spec.seed):
+        train(
+            encoder,
+            spec.optimisation,
+            steps=-(-len(rows) // size),
+            batches=batches,
+            loss=error,
+            validate=validate,
+            description="content encoder",
+            progress=progress,
+        )
+    blocks = tuple(content.blocks.values())
+    fitted = FittedGraph(spec, network, blocks, teacher.log)
+    same = np.cumprod(fitted.encode(content) == teacher.encode(smoothed), axis=1)
+    network.get_buffer("agreement").copy_(torch.from_numpy(same.mean(axis=0)))
+    return fitted

@@ -34,7 +34,7 @@ def info_nce(first: Tensor, second: Tensor, temperature: float = 0.07) -> Tensor
 def modal_reconstruction(
     rebuilt: Sequence[Tensor], batch: Sequence[Tensor], present: Tensor
 ) -> Tensor:
-    """Mean over the modalities of the squared error of the rows that have it.
+    """Mean over the modalities of the mean squared error of the rows that have it.
 
     Parameters
     ----------
@@ -45,10 +45,10 @@ def modal_reconstruction(
     --------
     >>> real, made = torch.zeros(2, 3), torch.ones(2, 3)
     >>> float(modal_reconstruction([made, real], [real, real], torch.ones(2, 2, dtype=bool)))
-    1.5
+    0.5
     """
     errors = [
-        ((made - real).square().sum(dim=1) * there).sum() / there.sum().clamp(min=1)
+        ((made - real).square().mean(dim=1) * there).sum() / there.sum().clamp(min=1)
         for made, real, there in zip(rebuilt, batch, present.unbind(dim=1), strict=True)
     ]
     return torch.stack(errors).mean()
@@ -129,22 +129,3 @@ def separation(codebook: Tensor) -> Tensor:
     squares = (norms[:, None] + norms - 2 * codebook @ codebook.T).clamp(min=0)
     off_diagonal = ~torch.eye(len(codebook), dtype=torch.bool, device=codebook.device)
     return (-squares[off_diagonal]).exp().mean()
-
-
-def diversity(assignment: Tensor) -> Tensor:
-    """Say how unevenly a batch uses the codes: ``1 - entropy of the mean assignment / ln K``.
-
-    0 where all codes are used alike, 1 where one takes everything.
-
-    Parameters
-    ----------
-    assignment : (n, K), each row the probabilities of the K codes, K of at least 2.
-
-    Examples
-    --------
-    >>> float(diversity(torch.eye(4))), float(diversity(torch.eye(4)[[0, 0]]))
-    (0.0, 1.0)
-    """
-    shares = assignment.mean(dim=0)
-    entropy = torch.special.entr(shares).sum()
-    return 1 - entropy / torch.log(torch.tensor(float(assignment.shape[1])))

@@ -4,14 +4,18 @@ import numpy as np
 
 from semantic_ids import (
     FSQ,
+    LAMIA,
     LETTER,
+    MMQ,
     OPQ,
     PSRQ,
     RQOPQ,
     RQVAE,
+    BBQRec,
     Features,
     HierarchicalKMeans,
     Latent,
+    MMGRec,
     Optimisation,
     ProductKMeans,
     ProductVQ,
@@ -24,6 +28,7 @@ from semantic_ids.quantizers.neural.lookup import Lookup
 
 #: Networks so small and so briefly trained that only the promises can be tested of them.
 TINY = {"hidden": (8,), "optimisation": Optimisation(epochs=2), "batch_size": 32}
+SMALL = TINY | {"hidden": 8, "code_dim": 3}
 
 #: A quantizer is covered by a line here. Keep it small: it is fitted a dozen times.
 QUANTIZERS: list[Quantizer] = [
@@ -42,6 +47,11 @@ QUANTIZERS: list[Quantizer] = [
     FSQ(sizes=(5, 4, 2), **TINY),
     ProductVQ(levels=3, codebook_size=5, slot_dim=2, **TINY),
     ProductVQ(levels=2, codebook_size=(5, 3), shared=False, lookup=Lookup(search="cosine"), **TINY),
+    MMQ(modalities=("text", "image"), shared=1, specific=1, codebook_size=5, **SMALL),
+    MMQ(modalities=("text", "image"), shared=0, specific=2, codebook_size=4, **SMALL),
+    LAMIA(slots=3, codebook_size=5, **SMALL),
+    BBQRec(modalities=("text", "image"), levels=2, codebook_size=4, **SMALL),
+    MMGRec(levels=2, codebook_size=6, code_dim=4, **TINY),
     PrototypeRQ(names=tuple("abcdef"), modality="text", levels=2, codebook_size=5, iterations=5),
     ProductKMeans(slots=3, codebook_size=5, iterations=5),
     ProductKMeans(slots=2, codebook_size=6, shared=True, iterations=5),
