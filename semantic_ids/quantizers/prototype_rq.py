@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from semantic_ids.latent import Latent, check_range
 from semantic_ids.optimisation import Optimisation
-from semantic_ids.quantizers.base import Arrays, Quantizer
+from semantic_ids.quantizers.base import Arrays, Quantizer, check_enough_rows
 from semantic_ids.quantizers.fitted_residual import FittedResidual
 from semantic_ids.quantizers.residual import ResidualCodebooks
 from semantic_ids.quantizers.rq_kmeans import RQKMeans
@@ -138,12 +138,7 @@ class PrototypeRQ(Quantizer):
         columns, there = self._where(given)
         points = self._points(checked, columns)
         labels = self._labels(checked, there)
-        largest = max(self.codebook_sizes)
-        if len(given) < largest:
-            raise ValueError(
-                f"codebook_size={largest} needs at least {largest} items, got {len(given)}; "
-                f"choose codebook_size <= {len(given)}"
-            )
+        check_enough_rows(len(given), max(self.codebook_sizes))
         first = self._entries(given, columns, there, points, labels, progress)
         books = [first]
         if self.levels > 1:
