@@ -123,7 +123,7 @@ class RQKMeans(Levelled):
         check_enough_rows(len(matrix), max(self.codebook_sizes))
         books, residual = [], matrix.copy()
         levels = progress_bar(self.codebook_sizes, description="codebooks", progress=progress)
-        for level in range(len(levels)):
+        for level, _ in enumerate(levels):
             wide = level > 0 and self.prefix_weight > 0
             seen = looked_up(matrix, residual, self.prefix_weight) if wide else residual
             book, codes = self._best_book(seen, level)
