@@ -6,8 +6,10 @@ from semantic_ids.fusers.base import FittedFuser, Fuser
 from semantic_ids.fusers.concat import Concat
 from semantic_ids.latent import Latent
 from semantic_ids.quantizers.base import FittedQuantizer, Quantizer
+from semantic_ids.quantizers.hierarchical_kmeans import HierarchicalKMeans
 from semantic_ids.quantizers.opq import OPQ
 from semantic_ids.quantizers.product_kmeans import ProductKMeans
+from semantic_ids.quantizers.psrq import PSRQ
 from semantic_ids.quantizers.rq_kmeans import RQKMeans
 from semantic_ids.quantizers.rq_opq import RQOPQ
 from semantic_ids.resolvers.base import Resolver
@@ -26,6 +28,7 @@ from semantic_ids.vocabulary import TokenBatch, Vocabulary
 
 __all__ = [
     "OPQ",
+    "PSRQ",
     "RQOPQ",
     "CodeTrie",
     "CodebookStatistics",
@@ -35,6 +38,7 @@ __all__ = [
     "FittedFuser",
     "FittedQuantizer",
     "Fuser",
+    "HierarchicalKMeans",
     "Latent",
     "LevelStatistics",
     "NearestFree",

@@ -33,8 +33,8 @@ class BeamSearch:
         self._entries = np.concatenate(codebooks).astype(np.float64)
         self._starts = np.cumsum((0, *self.sizes))
         width = self._entries.shape[1]
-        self._bits = (53 - math.ceil(math.log2(width + 1))) // 2 - 1
-        self._rounded = _round_bits(self._entries, self._bits, axis=None)
+        self._bits = exact_bits(width)
+        self._rounded = round_bits(self._entries, self._bits, axis=None)
         self._half_norms = (self._rounded**2).sum(axis=1) / 2
         self._products = {
             (one, other): self._rounded[self._span(one)] @ self._rounded[self._span(other)].T
@@ -83,10 +83,10 @@ class BeamSearch:
         """Yield rows, their vectors (n, d) and scores (n, sum of sizes), few at a time."""
         entries, width = self._entries.shape
         few = _CACHED_VALUES // (m * max(*self.sizes, width))
-        for outer in _blocks(len(matrix), _BLOCK_VALUES // max(entries, width)):
+        for outer in blocks(len(matrix), _BLOCK_VALUES // max(entries, width)):
             x = matrix[outer].astype(np.float64)
-            scores = self._half_norms - _round_bits(x, self._bits, axis=1) @ self._rounded.T
-            for inner in _blocks(len(x), few):
+            scores = self._half_norms - round_bits(x, self._bits, axis=1) @ self._rounded.T
+            for inner in blocks(len(x), few):
                 rows = slice(outer.start + inner.start, outer.start + inner.stop)
                 yield rows, x[inner], scores[inner]
 
@@ -99,7 +99,7 @@ class BeamSearch:
             for before in range(level):
                 total += self._products[before, level].take(codes[:, :, before], axis=0)
             total = total.reshape(n, -1)
-            picked = _smallest(total, m)
+            picked = smallest(total, m)
             parent, entry = np.divmod(picked, size)
             so_far = np.take_along_axis(total, picked, axis=1)
             codes = np.concatenate(
@@ -129,7 +129,7 @@ class BeamSearch:
         if m > 1:
             total += self._without(scores, codes, others)[:, :, None]
             total[self._alike(codes, others)] = np.inf
-        picked = _smallest(total.reshape(n, -1), m)
+        picked = smallest(total.reshape(n, -1), m)
         member, entry = np.divmod(picked, self.sizes[level])
         codes = np.take_along_axis(codes, member[:, :, None], axis=1)
         codes[:, :, level] = entry
@@ -172,14 +172,25 @@ class BeamSearch:
         )
 
 
-def _round_bits(values: np.ndarray, bits: int, axis: int | None) -> np.ndarray:
+def exact_bits(width: int) -> int:
+    """Return to how many bits vectors are rounded so that their products are exact in float64.
+
+    Examples
+    --------
+    >>> exact_bits(384)
+    21
+    """
+    return (53 - math.ceil(math.log2(width + 1))) // 2 - 1
+
+
+def round_bits(values: np.ndarray, bits: int, axis: int | None) -> np.ndarray:
     """Round to multiples of the largest magnitude (a row's, or of all) times 2^-bits."""
     largest = np.abs(values).max(axis=axis, keepdims=True)
     step = np.exp2(np.ceil(np.log2(np.where(largest > 0, largest, 1.0))) - bits)
     return np.rint(values / step) * step
 
 
-def _smallest(values: np.ndarray, m: int) -> np.ndarray:
+def smallest(values: np.ndarray, m: int) -> np.ndarray:
     """Return the columns (n, min(m, W)) of each row's m smallest values, by (value, column)."""
     n, width = values.shape
     if m == 1:
@@ -213,7 +224,7 @@ def _group_minima(values: np.ndarray, m: int) -> np.ndarray:
     return grouped.min(axis=2).reshape(n, -1)
 
 
-def _blocks(n: int, rows: int) -> Iterator[slice]:
+def blocks(n: int, rows: int) -> Iterator[slice]:
     """Split n rows into slices of at most `rows`, at least one each."""
     rows = max(1, rows)
     return (slice(start, min(start + rows, n)) for start in range(0, n, rows))

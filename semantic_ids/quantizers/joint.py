@@ -59,10 +59,10 @@ def refine_codebooks(
     deviation = matrix.std(axis=0, dtype=np.float64) / len(codebooks)
     codes = ResidualCodebooks(codebooks).greedy_codes(matrix)
     books = [book.astype(np.float64) for book in codebooks]
-    settling = max(1, min(_SETTLING, rounds // 4))
+    noisy_rounds = rounds - max(1, min(_SETTLING, rounds // 4))
     for done in progress_bar(range(rounds), description="joint codebooks", progress=progress):
-        if done < rounds - settling:
-            heat = (1 - (done + 1) / rounds) ** 0.5
+        if done < noisy_rounds:
+            heat = (1 - (done + 1) / noisy_rounds) ** 0.5
             noisy = [book + heat * deviation * rng.normal(size=book.shape) for book in books]
             codes = BeamSearch(noisy).improve(matrix, codes, passes=_PASSES)
         else:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from semantic_ids.codes import check_codes
-from semantic_ids.quantizers.beam import _blocks, _smallest
+from semantic_ids.quantizers.beam import blocks, smallest
 from semantic_ids.quantizers.residual import _half_norms
 
 _UNIT32 = 2.0**-24  # unit roundoff of float32
@@ -44,7 +44,7 @@ class ParallelCodebooks:
         """Return each slot's nearest entry, (N, S) int32, of float32 rows (N, d)."""
         codes = np.empty((len(matrix), len(self.sizes)), dtype=np.int32)
         slots = list(zip(self._columns, self._scorings, strict=True))
-        for block in _blocks(len(matrix), _CACHED_VALUES // max(self.sizes)):
+        for block in blocks(len(matrix), _CACHED_VALUES // max(self.sizes)):
             for slot, (columns, scoring) in enumerate(slots):
                 codes[block, slot] = scoring.nearest(matrix[block, columns])
         return codes
@@ -63,7 +63,7 @@ class ParallelCodebooks:
     def errors(self, matrix: np.ndarray, codes: np.ndarray) -> np.ndarray:
         """Return squared distances (N, S) float64 to what the first 1 ... S codes decode to."""
         errors = np.empty(codes.shape)
-        for block in _blocks(len(matrix), _BLOCK_VALUES // self.width):
+        for block in blocks(len(matrix), _BLOCK_VALUES // self.width):
             x = matrix[block].astype(np.float64)
             given, not_given = np.empty(codes[block].shape), np.zeros(codes[block].shape)
             for slot, (columns, book) in enumerate(zip(self._columns, self.codebooks, strict=True)):
@@ -91,7 +91,7 @@ class ParallelCodebooks:
         codes = np.empty((len(matrix), m, len(self.sizes)), dtype=np.int32)
         errors = np.empty((len(matrix), m))
         values = max(*self.sizes, m * len(self.sizes), len(_pairs(m, max(self.sizes), m)[0]))
-        for block in _blocks(len(matrix), _CACHED_VALUES // values):
+        for block in blocks(len(matrix), _CACHED_VALUES // values):
             codes[block], errors[block] = self._best_block(matrix[block].astype(np.float64), m)
         return codes, errors
 
@@ -101,7 +101,7 @@ class ParallelCodebooks:
         places = np.zeros((len(x), 1), dtype=np.int64)  # of each code among the codes of its row
         for columns, book in zip(self._columns, self.codebooks, strict=True):
             distances = _squared_distances(x[:, columns], book)
-            entries = _smallest(distances, m)
+            entries = smallest(distances, m)
             first, second = _pairs(errors.shape[1], entries.shape[1], m)
             sums = errors[:, first] + np.take_along_axis(distances, entries, axis=1)[:, second]
             keys = places[:, first] * len(book) + entries[:, second]
@@ -159,7 +159,7 @@ class _Scoring:
         distances = np.full(close.shape, np.inf)
         rows, entries = np.nonzero(close)
         x, book = part.astype(np.float64), self._book.astype(np.float64)
-        for block in _blocks(len(rows), _BLOCK_VALUES // self._width):
+        for block in blocks(len(rows), _BLOCK_VALUES // self._width):
             r, e = rows[block], entries[block]
             distances[r, e] = _squared_norms(x[r] - book[e])
         return distances.argmin(axis=1)
@@ -209,7 +209,7 @@ def _pairs(a: int, b: int, m: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _smallest_by_key(values: np.ndarray, keys: np.ndarray, m: int) -> np.ndarray:
     """Return the columns of each row's m smallest values (n, W), by (value, key)."""
-    kept = _smallest(values, m)
+    kept = smallest(values, m)
     largest = np.take_along_axis(values, kept[:, -1:], axis=1)
     chosen = np.take_along_axis(values, kept, axis=1)
     tied = (chosen[:, 1:] == chosen[:, :-1]).any(axis=1)

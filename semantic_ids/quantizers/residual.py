@@ -61,19 +61,11 @@ class ResidualCodebooks:
         return codes
 
     def _rounding_bounds(self, x: np.ndarray) -> np.ndarray:
-        """Bound the rounding error of each row's scores at each level, (n, L) float32.
-
-        With u the unit roundoff, R = |x| + the largest norms of the levels before, and C the
-        largest norm of this level: a product of d terms errs by at most (d + 1) u R C, the
-        residual it starts from by one u R a level, the half norm and the sum by u C (C + R).
-        Besides, each of these operations may underflow.
-        """
+        """Bound the rounding error of each row's scores at each level, (n, L) float32."""
         levels = np.arange(len(self.sizes))
         x_norms = np.sqrt(np.einsum("ij,ij->i", x, x, dtype=np.float64))[:, None]
         reach = x_norms + np.cumsum(np.concatenate(([0.0], self._largest[:-1])))
-        units = (self.width + levels + 3) * reach + 2 * self._largest
-        underflow = (self.width + 3) * _TINY32
-        return (1.01 * _UNIT32 * self._largest * units + underflow).astype(np.float32)
+        return score_bounds(reach, self._largest, self.width, levels)
 
     def _decide(self, x: np.ndarray, prefix: np.ndarray, close: np.ndarray) -> np.ndarray:
         """Choose among close entries in float64, (n,) indices within the level."""
@@ -130,6 +122,32 @@ class ResidualCodebooks:
         errors : (N, m') float64.
         """
         return BeamSearch(self.codebooks).best(matrix, m, passes=passes)
+
+
+def score_bounds(
+    reach: np.ndarray, largest: np.ndarray | float, width: int, levels: np.ndarray | int = 0
+) -> np.ndarray:
+    """Bound the rounding error of scores |c|^2 / 2 - rc in float32.
+
+    With u the unit roundoff, R the reach and C the largest norm: a product of d terms errs by at
+    most (d + 1) u R C, the residual r it starts from by one u R a level, the half norm and the sum
+    by u C (C + R). Besides, each of these operations may underflow.
+
+    Parameters
+    ----------
+    reach : bounds of |r| at the first level, and of all that is taken away before later ones.
+    largest : largest norm of an entry c.
+    width : number d of columns.
+    levels : how many entries have been taken away from r.
+
+    Examples
+    --------
+    >>> bool(score_bounds(np.array([1.0]), 1.0, 8)[0] < 1e-6)
+    True
+    """
+    units = (width + levels + 3) * reach + 2 * largest
+    underflow = (width + 3) * _TINY32
+    return (1.01 * _UNIT32 * largest * units + underflow).astype(np.float32)
 
 
 def _half_norms(book: np.ndarray) -> np.ndarray:

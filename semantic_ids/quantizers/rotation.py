@@ -3,7 +3,7 @@
 import numpy as np
 
 from semantic_ids.progress import progress_bar
-from semantic_ids.quantizers.beam import _blocks
+from semantic_ids.quantizers.beam import blocks
 from semantic_ids.quantizers.kmeans import cluster_sums
 from semantic_ids.quantizers.parallel import ParallelCodebooks, column_blocks
 from semantic_ids.quantizers.product_kmeans import ProductKMeans
@@ -36,7 +36,7 @@ def rotate(matrix: np.ndarray, rotation: np.ndarray) -> np.ndarray:
     rotated = np.empty(matrix.shape, dtype=np.float32)
     width = len(rotation)
     columns = np.ascontiguousarray(rotation.T)
-    for block in _blocks(len(matrix), _BLOCK_VALUES // width):
+    for block in blocks(len(matrix), _BLOCK_VALUES // width):
         x = matrix[block].astype(np.float64)
         # frexp, because logarithms may differ with the place of a number in its array.
         exponents = np.frexp(np.abs(x).max(axis=1, keepdims=True))[1]
@@ -47,7 +47,7 @@ def rotate(matrix: np.ndarray, rotation: np.ndarray) -> np.ndarray:
         bounds = 2.02 * (width + 2) * _UNIT64 * norms + width * np.finfo(np.float64).tiny
         whole = np.rint(products - bounds)
         rows, places = np.nonzero(whole != np.rint(products + bounds))
-        for part in _blocks(len(rows), _BLOCK_VALUES // width):
+        for part in blocks(len(rows), _BLOCK_VALUES // width):
             terms = x[rows[part]] * columns[places[part]]
             whole[rows[part], places[part]] = np.rint(np.cumsum(terms, axis=1)[:, -1])
         rotated[block] = np.ldexp(whole + 0.0, exponents - _BITS)  # 0.0 makes 0 of -0
@@ -116,8 +116,8 @@ def _means(
 ) -> tuple[np.ndarray, ...]:
     """Return the means of the rows of each entry; an entry without rows stays where it was."""
     means = []
-    blocks = column_blocks([book.shape[1] for book in books])
-    for slot, (block, book) in enumerate(zip(blocks, books, strict=True)):
+    parts = column_blocks([book.shape[1] for book in books])
+    for slot, (block, book) in enumerate(zip(parts, books, strict=True)):
         sums = cluster_sums(rotated[:, block], codes[:, slot], len(book))
         counts = np.bincount(codes[:, slot], minlength=len(book))[:, None]
         means.append(np.where(counts > 0, sums / np.maximum(counts, 1), book).astype(np.float32))
@@ -127,7 +127,7 @@ def _means(
 def _procrustes(matrix: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Return the rotation (d, d) float64 that brings the rows of `matrix` nearest to `target`."""
     products = np.zeros((matrix.shape[1], matrix.shape[1]))
-    for block in _blocks(len(matrix), _BLOCK_VALUES // matrix.shape[1]):
+    for block in blocks(len(matrix), _BLOCK_VALUES // matrix.shape[1]):
         products += matrix[block].astype(np.float64).T @ target[block].astype(np.float64)
     left, _, right = np.linalg.svd(products)
     return left @ right

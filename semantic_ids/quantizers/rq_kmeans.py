@@ -4,24 +4,25 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from semantic_ids.latent import Latent, check_range
 from semantic_ids.progress import progress_bar
 from semantic_ids.quantizers.balanced import balanced_kmeans
-from semantic_ids.quantizers.base import Arrays, FittedQuantizer, Quantizer
+from semantic_ids.quantizers.base import Arrays, FittedQuantizer
 from semantic_ids.quantizers.joint import refine_codebooks
 from semantic_ids.quantizers.kmeans import kmeans
+from semantic_ids.quantizers.levelled import Levelled
 from semantic_ids.quantizers.progressive import ProgressiveCodebooks, looked_up
 from semantic_ids.quantizers.residual import ResidualCodebooks
 from semantic_ids.side import Side
 from semantic_ids.storage import stored_array
 
-#: Coordinate passes at encoding, at most; hardly a row needs more than two.
+#: Coordinate passes at encoding, at most.
 _PASSES = 4
 
 
-class RQKMeans(Quantizer):
+class RQKMeans(Levelled):
     """Residual quantization by k-means: level l clusters what levels < l left over.
 
     Each level is one k-means (faiss) with k-means++ starts; a row's code at a level is the
@@ -63,8 +64,6 @@ class RQKMeans(Quantizer):
     """
 
     kind: Literal["rq-kmeans"] = "rq-kmeans"
-    levels: int = Field(default=4, ge=1, le=64)
-    codebook_size: int | tuple[int, ...] = 256
     iterations: int = Field(default=25, ge=1)
     restarts: int = Field(default=1, ge=1, le=100)
     beam: int = Field(default=1, ge=1, le=1024)
@@ -85,27 +84,9 @@ class RQKMeans(Quantizer):
         --------
         >>> spec = RQKMeans.fine(levels=3)
         >>> spec.beam, spec.refine
-        (8, 20)
+        (8, 16)
         """
-        return cls(**{"iterations": 5, "beam": 8, "refine": 20, **fields})
-
-    @field_validator("codebook_size")
-    @classmethod
-    def _sizes_in_range(cls, value: int | tuple[int, ...]) -> int | tuple[int, ...]:
-        for size in (value,) if isinstance(value, int) else value:
-            if not 1 <= size <= 2**20:
-                raise ValueError(f"codebook_size={size}: expected 1 to {2**20}")
-        return value
-
-    @model_validator(mode="after")
-    def _one_size_a_level(self) -> "RQKMeans":
-        size = self.codebook_size
-        if isinstance(size, tuple) and len(size) != self.levels:
-            raise ValueError(
-                f"codebook_size={size} has {len(size)} entries, levels={self.levels}; "
-                "give one number, or one a level"
-            )
-        return self
+        return cls(**{"beam": 8, "refine": 16, **fields})
 
     @model_validator(mode="after")
     def _compatible(self) -> "RQKMeans":
@@ -120,12 +101,6 @@ class RQKMeans(Quantizer):
                 "choose one of the two"
             )
         return self
-
-    @property
-    def codebook_sizes(self) -> tuple[int, ...]:
-        """Number of codes at each level."""
-        size = self.codebook_size
-        return size if isinstance(size, tuple) else (size,) * self.levels
 
     def fit(
         self, latent: Latent | Any, *, side: Side | None = None, progress: bool | None = None
@@ -144,12 +119,7 @@ class RQKMeans(Quantizer):
             if there are fewer rows than entries in a codebook, or the rows are not finite.
         """
         matrix = Latent.of(latent).matrix
-        largest = max(self.codebook_sizes)
-        if len(matrix) < largest:
-            raise ValueError(
-                f"codebook_size={largest} needs at least {largest} items, got {len(matrix)}; "
-                f"choose codebook_size <= {len(matrix)}"
-            )
+        self.check_items(len(matrix))
         books, residual = [], matrix.copy()
         levels = progress_bar(self.codebook_sizes, description="codebooks", progress=progress)
         for level in range(len(levels)):
@@ -210,7 +180,7 @@ class FittedRQKMeans(FittedQuantizer):
             self._progressive = ProgressiveCodebooks(books, spec.prefix_weight)
             books = self._progressive.residual_halves
         self._search = ResidualCodebooks(books)
-        self._passes = _PASSES if spec.refine > 0 else 0
+        self._beam, self._passes = spec.beam, _PASSES if spec.refine > 0 else 0
 
     @property
     def codebooks(self) -> tuple[np.ndarray, ...]:
@@ -228,9 +198,9 @@ class FittedRQKMeans(FittedQuantizer):
         matrix = self._matrix(latent)
         if self._progressive is not None:
             return self._progressive.codes(matrix)
-        if self.spec.beam == 1 and self._passes == 0:
+        if self._beam == 1 and self._passes == 0:
             return self._search.greedy_codes(matrix)
-        found, _ = self._search.beam_codes(matrix, self.spec.beam, passes=self._passes)
+        found, _ = self._search.beam_codes(matrix, self._beam, passes=self._passes)
         return found[:, 0]
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
@@ -245,7 +215,7 @@ class FittedRQKMeans(FittedQuantizer):
         codes : (N, m', L) int32, best first; m' = min(m, number of codes).
         errors : (N, m') float64, squared distances.
         """
-        wide = max(m, self.spec.beam)
+        wide = max(m, self._beam)
         codes, errors = self._search.beam_codes(self._matrix(latent), wide, passes=self._passes)
         return codes[:, :m], errors[:, :m]
 

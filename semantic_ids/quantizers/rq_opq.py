@@ -9,7 +9,7 @@ from pydantic import Field
 from semantic_ids.codes import check_codes
 from semantic_ids.latent import Latent
 from semantic_ids.quantizers.base import Arrays, FittedQuantizer, Quantizer
-from semantic_ids.quantizers.beam import _blocks
+from semantic_ids.quantizers.beam import blocks
 from semantic_ids.quantizers.opq import OPQ
 from semantic_ids.quantizers.product_kmeans import ProductKMeans
 from semantic_ids.quantizers.rq_kmeans import RQKMeans
@@ -128,7 +128,7 @@ class FittedRQOPQ(FittedQuantizer):
         codes = np.empty((len(matrix), m, len(self.codebook_sizes)), dtype=np.int32)
         errors = np.empty((len(matrix), m))
         heads = self.head.candidates(matrix, m)[0]
-        for block in _blocks(len(matrix), _BLOCK_VALUES // (m * matrix.shape[1])):
+        for block in blocks(len(matrix), _BLOCK_VALUES // (m * matrix.shape[1])):
             codes[block], errors[block] = self._best_block(matrix[block], heads[block], m)
         return codes, errors
 

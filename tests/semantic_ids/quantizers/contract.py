@@ -2,7 +2,18 @@
 
 import numpy as np
 
-from semantic_ids import OPQ, RQOPQ, Features, Latent, ProductKMeans, Quantizer, RQKMeans, Side
+from semantic_ids import (
+    OPQ,
+    PSRQ,
+    RQOPQ,
+    Features,
+    HierarchicalKMeans,
+    Latent,
+    ProductKMeans,
+    Quantizer,
+    RQKMeans,
+    Side,
+)
 
 #: A quantizer is covered by a line here. Keep it small: it is fitted a dozen times.
 QUANTIZERS: list[Quantizer] = [
@@ -23,6 +34,10 @@ QUANTIZERS: list[Quantizer] = [
         head=RQKMeans(levels=1, codebook_size=6, iterations=5),
         tail=ProductKMeans(slots=2, codebook_size=4, iterations=5),
     ),
+    HierarchicalKMeans(levels=3, codebook_size=(6, 4, 5), iterations=5),
+    HierarchicalKMeans(levels=4, iterations=5),
+    PSRQ(modalities=("text", "image"), levels=2, codebook_size=4, iterations=5),
+    PSRQ(modalities=("image",), levels=1, codebook_size=6),
 ]
 
 #: Items, and columns of the modalities that the catalogue has.

@@ -107,7 +107,41 @@ def test_equal_rows_have_equal_codes(fitted_scientific, scientific):
     assert np.array_equal(codes, codes[first[group]])
 
 
+# --- the beam
+
+
+def test_codes_of_a_beam_are_the_best_that_it_finds():
+    x = vectors(400, 12)
+    greedy = RQKMeans(levels=3, codebook_size=16).fit(x)
+    fitted = RQKMeans(levels=3, codebook_size=16, beam=6).fit(x)
+    assert all(
+        np.array_equal(a, b) for a, b in zip(greedy.codebooks, fitted.codebooks, strict=True)
+    )
+    codes, errors = greedy.candidates(x, 6)
+    assert np.array_equal(fitted.encode(x), codes[:, 0])
+    assert errors[:, 0].sum() < greedy.errors(x, greedy.encode(x))[:, -1].sum()
+
+
+def test_a_beam_wider_than_all_codes_finds_the_nearest_of_all():
+    x = vectors(60, 5)
+    fitted = RQKMeans(levels=2, codebook_size=6, beam=50).fit(x)
+    sums = fitted.codebooks[0][:, None].astype(np.float64) + fitted.codebooks[1]
+    nearest = ((x[:, None] - sums.reshape(36, 5)) ** 2).sum(axis=2).argmin(axis=1)
+    assert np.array_equal(fitted.encode(x), np.stack(np.divmod(nearest, 6), axis=1))
+
+
 # --- fitting
+
+
+def test_of_several_runs_the_best_is_kept():
+    x = vectors(300, 3)
+    total = []
+    for restarts in (1, 4, 20):
+        spec = RQKMeans(levels=1, codebook_size=20, iterations=2, restarts=restarts, seed=1)
+        fitted = spec.fit(x)
+        total.append(fitted.errors(x, fitted.encode(x)).sum())
+    assert total == sorted(total, reverse=True)
+    assert total[-1] < total[0]
 
 
 def test_the_error_is_that_of_faiss_or_better(fitted_scientific, scientific):
@@ -232,6 +266,10 @@ def test_vectors_of_another_width_are_not_encoded():
         ({"codebook_size": 2**20 + 1}, r"codebook_size=1048577"),
         ({"levels": 3, "codebook_size": (8, 8)}, r"has 2 entries, levels=3"),
         ({"iterations": 0}, "iterations"),
+        ({"restarts": 0}, "restarts"),
+        ({"beam": 0}, "beam"),
+        ({"refine": -1}, "refine"),
+        ({"prefix_weight": -0.5}, "prefix_weight"),
         ({"seed": -1}, "seed"),
         ({"level": 4}, "level"),
     ],
