@@ -12,6 +12,7 @@ from torch import Tensor
 from recmodels.fusion_network import FusionNetwork, contrast, near_duplicates, rebuilding_error
 from recmodels.training import Optimisation, TrainingLog, seeded, train
 from semantic_ids import Features, FittedFuser, Fuser, Latent, Side
+from semantic_ids.checkpoints import identity
 from semantic_ids.fusers.standardise import Standard
 from semantic_ids.ids import pack_ids, unpack_ids
 from semantic_ids.latent import check_range
@@ -296,6 +297,8 @@ def _train(
         loss=loss,
         description="fusion",
         progress=progress,
+        rng=rng,
+        identity=lambda: identity(spec, present, *values),
     )
 
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from semantic_ids.latent import Latent
 from semantic_ids.quantizers.rqvae import ResidualAutoencoder
@@ -54,6 +54,15 @@ class LETTER(ResidualAutoencoder):
     temperature: float = Field(default=0.1, gt=0, allow_inf_nan=False)
     diversity: float = Field(default=0.01, ge=0, allow_inf_nan=False)
     clusters: int = Field(default=10, ge=1)
+
+    @model_validator(mode="after")
+    def _entries_can_be_drawn(self) -> "LETTER":
+        if self.diversity and self.lookup.decay is not None:
+            raise ValueError(
+                "diversity draws entries by its gradient, and running means have none; "
+                "give diversity=0 or lookup=Lookup()"
+            )
+        return self
 
     def objective(
         self, network: "QuantizerNetwork", latent: Latent, side: Side | None

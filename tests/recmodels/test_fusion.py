@@ -4,7 +4,9 @@ import torch
 
 from recmodels import DynamicFusion, Optimisation
 from recmodels.fusion_network import info_nce, near_duplicates
-from semantic_ids import Features, RQKMeans, Tokenizer
+from semantic_ids import RQVAE, Features, RQKMeans, Tokenizer
+from semantic_ids.checkpoints import checkpoints
+from semantic_ids.quantizers.neural.fitting import _Fit
 
 SHORT = Optimisation(epochs=8, learning_rate=3e-3)
 SMALL = DynamicFusion(width=16, heads=2, batch_size=64, optimisation=SHORT)
@@ -231,3 +233,41 @@ def test_arrays_that_do_not_fit_are_refused_by_name(fitted, name, change, messag
 def test_heads_must_divide_the_width():
     with pytest.raises(ValueError, match="heads=3 does not divide width=16"):
         DynamicFusion(width=16, heads=3)
+
+
+def test_a_tokenizer_cut_off_while_its_quantizer_trains_goes_on_bit_for_bit(
+    features, tmp_path, monkeypatch
+):
+    """Two trainings in one fit: the first is read back, the second goes on."""
+    spec = RQVAE(
+        levels=3,
+        codebook_size=8,
+        hidden=(16,),
+        code_dim=8,
+        batch_size=64,
+        optimisation=Optimisation(epochs=4),
+    )
+
+    def fit():
+        return Tokenizer.fit(features, fuser=SMALL, quantizer=spec, progress=False)
+
+    whole = fit()
+    batches, epochs = _Fit.batches, []
+
+    def dying(self, epoch):
+        epochs.append(epoch)
+        for number, batch in enumerate(batches(self, epoch)):
+            if len(epochs) == 3 and number == 1:
+                raise KeyboardInterrupt
+            yield batch
+
+    monkeypatch.setattr(_Fit, "batches", dying)
+    with pytest.raises(KeyboardInterrupt), checkpoints(tmp_path, every=0):
+        fit()
+    with checkpoints(tmp_path, every=0):
+        resumed = fit()
+    assert epochs == [0, 1, 2, 2, 3]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fusion", "rq-vae"]
+    assert np.array_equal(resumed.codes, whole.codes)
+    for name, array in whole.decode(whole.codes).items():
+        assert np.array_equal(resumed.decode(whole.codes)[name], array)

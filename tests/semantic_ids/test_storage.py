@@ -474,3 +474,11 @@ def test_a_state_with_anything_else_in_it_is_refused_in_one_way(tokenizer, tmp_p
     if loaded is not None and loaded.spec is not None:
         assert loaded.encode(features()).shape == (60, 2)
         assert len(loaded.decode(loaded.codes)["text"]) == 60
+
+
+def test_a_single_number_keeps_having_no_dimension(tmp_path):
+    state = State("thing", {}, {"data": {"number": np.float32(2.5).reshape(())}})
+    write_state(tmp_path / "folder", state)
+    number = read_state(tmp_path / "folder", "thing").files["data"]["number"]
+    assert number.shape == ()
+    assert number == 2.5

@@ -16,6 +16,9 @@ from semantic_ids.quantizers.neural.estimators import gumbel_choice, rotate, str
 from semantic_ids.quantizers.neural.lookup import Lookup
 from semantic_ids.quantizers.residual import ResidualCodebooks
 
+#: Running share of the rows below which an entry's statistics do not fall.
+_LEAST_COUNT = 1e-6
+
 
 @dataclass(frozen=True)
 class Quantized:
@@ -60,8 +63,8 @@ class Codebook(nn.Module):
             if lookup.search == "cosine":
                 self.log_norm = nn.Parameter(torch.zeros(()))
         else:
-            self.register_buffer("counts", torch.ones(size))
-            self.register_buffer("sums", start)
+            self.register_buffer("counts", torch.full((size,), 1 / size))
+            self.register_buffer("sums", start / size)
 
     def entries(self) -> Tensor:
         """Return the entries (K, c)."""
@@ -96,10 +99,15 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def _follow(self, vectors: Tensor, codes: Tensor, decay: float) -> None:
-        chosen = functional.one_hot(codes, self.size).to(vectors.dtype)
+        # Shares of the batch, so that means over processes are those of the whole batch.
+        chosen = functional.one_hot(codes, self.size).to(vectors.dtype) / len(vectors)
         counts, sums = self.get_buffer("counts"), self.get_buffer("sums")
         counts.mul_(decay).add_(chosen.sum(dim=0), alpha=1 - decay)
         sums.mul_(decay).add_(chosen.T @ vectors, alpha=1 - decay)
+        # What nobody chooses for long would become 0 / 0; both are lifted, so the mean stays.
+        lift = (_LEAST_COUNT / counts).clamp(min=1)
+        counts.mul_(lift)
+        sums.mul_(lift[:, None])
 
     @torch.no_grad()
     def replace(self, which: Tensor, vectors: Tensor, optimiser: Any = None) -> None:
@@ -128,9 +136,8 @@ class Codebook(nn.Module):
         if self.lookup.decay is None:
             self.table.copy_(centroids)
         else:
-            counts = torch.full((self.size,), len(vectors) / self.size)
-            self.get_buffer("counts").copy_(counts)
-            self.get_buffer("sums").copy_(centroids * counts[:, None])
+            self.get_buffer("counts").fill_(1 / self.size)
+            self.get_buffer("sums").copy_(centroids / self.size)
 
 
 @dataclass(frozen=True)

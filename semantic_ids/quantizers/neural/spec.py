@@ -28,12 +28,14 @@ class NeuralQuantizer(Quantizer):
     ----------
     batch_size : items of a training step.
     held_out : share of the items that is not trained on; the epoch that rebuilds these best is
-        kept. They are too few to name a code by collisions, which untrained models avoid best.
+        kept. (A low collision rate says nothing: untrained networks have the lowest.) With 0 it
+        is the epoch that rebuilds the trained items best.
     least_utilisation : share of its entries that every level has to use for an epoch to be
         compared by its error; see `semantic_ids.optimisation.best_epoch`.
     restart : whether entries that no item has after an epoch are moved to where the error is.
     device : where to train, ``auto`` being CUDA where there is one; encoding is on the CPU.
-    precision : of the layers in training on CUDA; the CPU always computes in float32.
+    precision : of the layers in training on CUDA; the CPU always computes in float32. Started
+        by ``accelerate launch`` or ``torchrun``, the processes share each batch.
     optimisation : how it is trained.
     seed : where the random numbers begin.
     """

@@ -152,17 +152,25 @@ def test_running_means_start_at_the_same_entries(search):
 def test_entries_are_the_running_means_of_a_naive_loop(seed, decay):
     torch.manual_seed(seed % 2**31)
     book = Codebook(5, 3, Lookup(decay=decay)).train()
-    counts = [1.0] * 5
+    counts = [0.2] * 5
     sums = book.get_buffer("sums").double().numpy().copy()
     for step in range(3):
         z = latents(12, 3, seed=seed + step)
         codes, _ = book(z)
         for k in range(5):
             mine = [row for row, code in zip(z.double().numpy(), codes, strict=True) if code == k]
-            counts[k] = decay * counts[k] + (1 - decay) * len(mine)
-            sums[k] = decay * sums[k] + (1 - decay) * np.sum(mine, axis=0)
+            counts[k] = decay * counts[k] + (1 - decay) * len(mine) / 12
+            sums[k] = decay * sums[k] + (1 - decay) * np.sum(mine, axis=0) / 12
     expected = sums / np.array(counts)[:, None]
     assert np.allclose(book.entries().numpy(), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_an_entry_that_is_never_chosen_stays_where_it_was():
+    book = Codebook(2, 1, Lookup(decay=0.5)).train()
+    book.get_buffer("sums").copy_(torch.tensor([[0.0], [50.0]]))
+    for _ in range(300):
+        book(torch.zeros(4, 1))
+    assert book.entries().flatten().tolist() == pytest.approx([0.0, 100.0])
 
 
 def test_evaluation_does_not_move_running_means():
@@ -184,7 +192,7 @@ def collapsed(lookup):
     if lookup.decay is None:
         book.table.data.copy_(far)
     else:
-        book.get_buffer("sums").copy_(far)
+        book.get_buffer("sums").copy_(far * book.get_buffer("counts")[:, None])
     return books
 
 
