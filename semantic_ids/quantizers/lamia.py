@@ -63,7 +63,7 @@ class LAMIA(NeuralQuantizer):
     codebook_size: int = Field(default=256, ge=1, le=2**20)
     code_dim: int = Field(default=32, ge=1)
     hidden: int = Field(default=256, ge=1)
-    decorrelation: Weight = 0.1
+    decorrelation: Weight = 1.0
     contrast: Weight = 0.01
     field_dropout: float = Field(default=0.3, ge=0, lt=1)
     temperature: float = Field(default=0.1, gt=0, allow_inf_nan=False)
