@@ -1,5 +1,6 @@
 """PrototypeRQ: the first code names a prototype, the others refine it."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -7,9 +8,9 @@ from pydantic import Field, field_validator, model_validator
 
 from semantic_ids.latent import Latent, check_range
 from semantic_ids.optimisation import Optimisation
-from semantic_ids.quantizers.base import Arrays, Quantizer
+from semantic_ids.quantizers.base import Arrays, FittedQuantizer, Quantizer
 from semantic_ids.quantizers.residual import ResidualCodebooks
-from semantic_ids.quantizers.rq_kmeans import FittedRQKMeans, RQKMeans
+from semantic_ids.quantizers.rq_kmeans import RQKMeans
 from semantic_ids.side import Side
 from semantic_ids.storage import stored_array
 
@@ -132,6 +133,8 @@ class PrototypeRQ(Quantizer):
             prototype cannot be told from the mean of all, there are fewer rows than entries in
             a codebook, or the rows are not finite.
         """
+        from semantic_ids.quantizers.neural.prototypes import named_codebook
+
         given, checked = Latent.of(latent), self.check_side(side)
         checked.check_length(len(given))
         columns, there = self._where(given)
@@ -143,12 +146,12 @@ class PrototypeRQ(Quantizer):
                 f"codebook_size={largest} needs at least {largest} items, got {len(given)}; "
                 f"choose codebook_size <= {len(given)}"
             )
-        first = self._entries(given, columns, there, points, labels, progress)
+        first = named_codebook(self, given, columns, there, points, labels, progress)
         books = [first]
         if self.levels > 1:
             chosen = ResidualCodebooks([first]).greedy_codes(given.matrix)[:, 0]
             books += self._rest().fit(given.matrix - first[chosen], progress=progress).codebooks
-        return FittedPrototypeRQ(self, ResidualCodebooks(books))
+        return FittedPrototypeRQ(self, books)
 
     def restore(self, arrays: Arrays) -> "FittedPrototypeRQ":
         """Rebuild from saved arrays; refuse those that do not fit the spec."""
@@ -157,7 +160,7 @@ class PrototypeRQ(Quantizer):
             books.append(stored_array(arrays, f"codebook.{level}", (size, width)))
             check_range(books[-1], f"codebook.{level}")
             width = books[-1].shape[1]
-        return FittedPrototypeRQ(self, ResidualCodebooks(books))
+        return FittedPrototypeRQ(self, books)
 
     def _where(self, latent: Latent) -> tuple[slice, np.ndarray]:
         """Return the columns in which the prototypes lie, and the rows that have them."""
@@ -202,43 +205,51 @@ class PrototypeRQ(Quantizer):
             )
         return side.labels[there]
 
-    def _entries(
-        self,
-        latent: Latent,
-        columns: slice,
-        there: np.ndarray,
-        points: np.ndarray,
-        labels: np.ndarray | None,
-        progress: bool | None,
-    ) -> np.ndarray:
-        """Return the first codebook (K, d): moved prototypes where the items are.
 
-        Around one centre and all of one length, the nearest entry is the one of the largest
-        cosine. The length is what brings entries closest to the items that choose them.
-        """
-        from semantic_ids.quantizers.neural.prototypes import move_prototypes
+class FittedPrototypeRQ(FittedQuantizer):
+    """Fitted residual codebooks, the first of which has names; encoding is the greedy search.
 
-        rows = latent.matrix[there, columns]
-        gap = rows.mean(axis=0, dtype=np.float64) * self.centre
-        directions = move_prototypes(self, rows, points, gap, labels, progress)
-        centred = rows - gap.astype(np.float32)
-        length = (centred @ directions.T).max(axis=1).mean(dtype=np.float64)
-        # Where no prototype lies in the direction of the items, any length orders them rightly.
-        length = max(length, 1e-3 * float(np.abs(centred).max()))
-        book = np.tile(latent.matrix.mean(axis=0, dtype=np.float64), (len(points), 1))
-        book[:, columns] = gap + length * directions
-        return book.astype(np.float32)
+    Attributes
+    ----------
+    codebooks : one float32 array (K_l, d) a level; a vector is decoded to the sum of its entries.
+    """
 
+    ordered = True
 
-class FittedPrototypeRQ(FittedRQKMeans):
-    """Fitted residual codebooks, the first of which has names."""
-
-    spec: PrototypeRQ
-
-    def __init__(self, spec: PrototypeRQ, codebooks: ResidualCodebooks) -> None:
-        self.spec = spec
-        self._search = codebooks
+    def __init__(self, spec: PrototypeRQ, codebooks: Sequence[np.ndarray]) -> None:
+        self.spec, self._names = spec, spec.names
+        self._search = ResidualCodebooks(codebooks)
+        self.codebooks = self._search.codebooks
 
     def names_of(self, codes: np.ndarray) -> list[str]:
         """Return the name of the prototype that each code (n, l) begins with."""
-        return [self.spec.names[first] for first in np.asarray(codes)[:, 0]]
+        return [self._names[first] for first in np.asarray(codes)[:, 0]]
+
+    def encode(self, latent: Latent | Any) -> np.ndarray:
+        """Return content codes (N, L) int32: the prototype, then the nearest entries."""
+        return self._search.greedy_codes(self._matrix(latent))
+
+    def decode(self, codes: np.ndarray) -> np.ndarray:
+        """Return the sum of the chosen entries, (n, d) float32; codes may be prefixes (n, l)."""
+        return self._search.decode(codes)
+
+    def candidates(self, latent: Latent | Any, m: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the m best codes a row that a beam of width m finds, and their errors."""
+        return self._search.beam_codes(self._matrix(latent), m)
+
+    def errors(self, latent: Latent | Any, codes: np.ndarray) -> np.ndarray:
+        """Return squared distances (N, L) float64 of rows to the first 1, 2, ... L levels."""
+        return self._search.errors(self._matrix(latent), codes)
+
+    def arrays(self) -> Arrays:
+        """Return the codebooks."""
+        return {f"codebook.{level}": book for level, book in enumerate(self.codebooks)}
+
+    def _matrix(self, latent: Latent | Any) -> np.ndarray:
+        matrix = Latent.of(latent).matrix
+        if matrix.shape[1] != self._search.width:
+            raise ValueError(
+                f"vectors: expected {self._search.width} columns as in the fit, "
+                f"got {matrix.shape[1]}"
+            )
+        return matrix
