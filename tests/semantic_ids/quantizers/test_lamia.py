@@ -14,12 +14,15 @@ SEEDS = range(2)
 
 
 def planted(seed, items=800):
-    """Aspects of unequal scales, each in a field of its own."""
+    """Aspects of unequal scales, each in a field of its own.
+
+    Were each scale a half of the one before, residual levels would find the aspects in turn.
+    """
     rng = np.random.default_rng(seed)
     aspects = rng.integers(VALUES, size=(items, ASPECTS))
     fields = [
         scale * (rng.normal(size=(VALUES, WIDTH))[values] + 0.1 * rng.normal(size=(items, WIDTH)))
-        for scale, values in zip((1, 0.5, 0.25, 0.12), aspects.T, strict=True)
+        for scale, values in zip((1, 0.7, 0.5, 0.35), aspects.T, strict=True)
     ]
     blocks = {f"field {a}": slice(a * WIDTH, (a + 1) * WIDTH) for a in range(ASPECTS)}
     matrix = np.concatenate(fields, axis=1).astype(np.float32)
@@ -77,7 +80,7 @@ def test_slots_are_independent(coded):
 def test_without_decorrelation_slots_repeat_each_other(coded):
     seed, latent, _, codes = coded
     without = spec(seed, decorrelation=0.0).fit(latent, progress=False).encode(latent)
-    assert crossed(without) > crossed(codes) + 0.05
+    assert crossed(without) > 2 * crossed(codes)
 
 
 def test_codes_are_the_nearest_centroids_of_the_slots():
