@@ -2,7 +2,7 @@
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const { names, levels, tree, map, items } = data;
-  const LISTED = 20;
+  const LISTED = 20, NEIGHBOURS = 10;
 
   // Plots. Grey, accent and hues of middling lightness read on both light and dark paper.
   const GREY = "rgba(128,136,144,.35)", DARK = "#808890", ACCENT = "#2f86a6";
@@ -12,6 +12,9 @@
   const token = (level, code) => `<${names[level]}_${code}>`;
   // Plotly reads some HTML in its texts, but titles are plain text.
   const plain = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+
+  // Plotly breaks no lines by itself: a line ends after the word that makes it long.
+  const folded = (text) => plain(text).replace(/(.{16,}?)\s+/g, "$1<br>");
 
   const coarse = matchMedia("(pointer: coarse)").matches;
   const shared = {
@@ -23,7 +26,7 @@
     dragmode: false,
   };
   function axis(title, more) {
-    return { title: { text: title, standoff: 8 }, automargin: true, fixedrange: true, zeroline: false, ...more };
+    return { title: { text: title, standoff: 8, font: { size: 13 } }, automargin: true, fixedrange: true, zeroline: false, ...more };
   }
   function draw(name, traces, layout, config) {
     const place = document.getElementById(name);
@@ -35,12 +38,12 @@
   }
 
   const letters = names.slice(0, levels.size.length);
-  const category = axis("level", { type: "category" });
+  const category = (title) => axis(title, { type: "category", showgrid: false });
   const bars = (name, y, color) => ({ type: "bar", name, x: letters, y, marker: { color }, hovertemplate: "%{y:,.4~g}" });
   draw("use", [
     bars("in the codebook", levels.size, GREY), bars("in use", levels.used, DARK),
     bars("in effect", levels.perplexity, ACCENT),
-  ], { xaxis: category, yaxis: axis("codes", { rangemode: "tozero" }), bargap: 0.3, hovermode: "x unified" });
+  ], { xaxis: category("level"), yaxis: axis("codes", { rangemode: "tozero" }), bargap: 0.3, hovermode: "x unified" });
 
   const line = (name, x, y, color, dash) => ({
     type: "scatter", mode: "lines+markers", name, x, y, hovertemplate: "%{y:.3f}",
@@ -48,14 +51,14 @@
   });
   draw("entropy", [
     line("ceiling, ln(codes)", letters, levels.size.map(Math.log), "rgba(128,136,144,.6)", "dot"),
-    line("entropy", letters, levels.entropy, DARK), 
+    line("entropy", letters, levels.entropy, DARK),
     line("given the codes before", letters, levels.conditional, ACCENT),
-  ], { xaxis: category, yaxis: axis("nats", { rangemode: "tozero" }), hovermode: "x unified" });
+  ], { xaxis: category("level"), yaxis: axis("nats", { rangemode: "tozero" }), hovermode: "x unified" });
 
   const DASHES = ["dash", "dot", "dashdot", "longdash", "longdashdot"];
   draw("errors", Object.entries(levels.errors).map(([name, y], i) =>
     line(plain(name), letters, y, i ? DARK : ACCENT, i ? DASHES[(i - 1) % DASHES.length] : "solid")),
-  { xaxis: axis("up to level", { type: "category" }), yaxis: axis("relative error", { rangemode: "tozero" }), showlegend: true, hovermode: "x unified" });
+  { xaxis: category("up to level"), yaxis: axis("relative error", { rangemode: "tozero" }), showlegend: true, hovermode: "x unified" });
 
   const columns = (name, y, color) => ({
     type: "bar", name, x: data.shared.names, y, marker: { color }, text: y.map((n) => n ? count(n) : ""),
@@ -63,7 +66,7 @@
   });
   draw("shared", [
     columns("before the resolver", data.shared.before, ACCENT), columns("after", data.shared.after, GREY),
-  ], { xaxis: axis("items with the same code", { type: "category" }), yaxis: axis("items", { rangemode: "tozero" }), bargap: 0.35, margin: { ...shared.margin, t: 24 } });
+  ], { xaxis: category("items with the same code"), yaxis: axis("items", { rangemode: "tozero" }), bargap: 0.35, margin: { ...shared.margin, t: 24 } });
 
   // The tree: a prefix of one item stands for the item.
   const firstCodes = [], prefixes = [];
@@ -74,13 +77,13 @@
   });
   const theme = (i) => tree.items[i] === 1 ? tree.titles[i] : tree.words[i] || `such as ${tree.titles[i]}`;
   const treemap = draw("treemap", [{
-    type: "treemap", branchvalues: "total", maxdepth: 3, tiling: { pad: 2 },
+    type: "treemap", branchvalues: "total", maxdepth: 2, tiling: { pad: 2 },
     ids: ["root", ...tree.codes.map((_, i) => String(i))],
     parents: ["", ...tree.parents.map((parent) => parent < 0 ? "root" : String(parent))],
     labels: ["all items", ...tree.codes.map((code, i) =>
-      plain(tree.items[i] === 1 ? tree.titles[i] : token(tree.depths[i] - 1, code)))],
+      tree.items[i] === 1 ? folded(tree.titles[i]) : plain(token(tree.depths[i] - 1, code)))],
     values: [data.total, ...tree.items],
-    text: ["", ...tree.codes.map((_, i) => plain(tree.items[i] === 1 ? prefixes[i] : theme(i)))],
+    text: ["", ...tree.codes.map((_, i) => folded(tree.items[i] === 1 ? prefixes[i] : theme(i)))],
     customdata: ["", ...prefixes.map(plain)],
     texttemplate: "%{label}<br>%{text}",
     hovertemplate: "%{customdata}<br>items: %{value:,}<br>%{text}<extra></extra>",
@@ -88,7 +91,7 @@
       colors: ["rgba(0,0,0,0)", ...firstCodes.map((code, i) => hue(code, 0.16 + 0.08 * Math.min(tree.depths[i], 4)))],
       line: { width: 1 }, pad: { t: 20, l: 2, r: 2, b: 2 },
     },
-    pathbar: { thickness: 24 }, root: { color: "rgba(0,0,0,0)" },
+    textfont: { size: 13 }, pathbar: { thickness: 24 }, root: { color: "rgba(0,0,0,0)" },
   }], { margin: { l: 0, r: 0, t: 28, b: 0 } });
 
   // The map.
@@ -100,11 +103,11 @@
     const scatter = draw("scatter", [{
       type: "scatter", mode: "markers", x: map.x, y: map.y, text: map.x.map((_, i) => label(i)),
       hovertemplate: "%{text}<extra></extra>",
-      marker: { size: 6, color: map.first.map((code) => hue(code, 1)), opacity: 0.75 },
+      marker: { size: 6, color: map.first.map((code) => hue(code, 1)), opacity: 0.75, line: { width: 0 } },
     }], {
       xaxis: axis(map.axes[0], { fixedrange: coarse }), yaxis: axis(map.axes[1], { fixedrange: coarse }),
       margin: { l: 48, r: 8, t: 8, b: 48 }, dragmode: coarse ? false : "zoom", hovermode: "closest", showlegend: false,
-    }, { displayModeBar: coarse ? false : "hover", modeBarButtonsToRemove: ["select2d", "lasso2d", "toImage"] });
+    }, { displayModeBar: !coarse, modeBarButtons: [["zoom2d", "pan2d", "resetScale2d"]] });
     scatter.on("plotly_click", ({ points }) => {
       const item = map.item[points[0].pointIndex];
       if (item >= 0) { show(item); document.getElementById("items").scrollIntoView(); }
@@ -125,6 +128,16 @@
       });
     });
   }
+
+  // Print scales drawings, which page.css asks for, only where it knows their own size.
+  addEventListener("beforeprint", () => {
+    for (const svg of document.querySelectorAll(".plot .main-svg")) {
+      svg.setAttribute("viewBox", `0 0 ${svg.getAttribute("width")} ${svg.getAttribute("height")}`);
+    }
+  });
+  addEventListener("afterprint", () => {
+    for (const svg of document.querySelectorAll(".plot .main-svg")) svg.removeAttribute("viewBox");
+  });
 
   // The items, all text set as text.
   function titleOf(i) { return (items.titles && items.titles[i]) || items.ids[i]; }
@@ -161,7 +174,7 @@
   function nearest(i) {
     return items.ids.map((_, j) => [j, ...shares(i, j)]).filter(([j, most]) => j !== i && most > 0)
       .sort((a, b) => b[1] - a[1] || b[2] - a[2] || Math.abs(a[0] - i) - Math.abs(b[0] - i) || a[0] - b[0])
-      .slice(0, LISTED);
+      .slice(0, NEIGHBOURS);
   }
   function show(i) {
     const moved = items.moved[i];
@@ -174,7 +187,7 @@
       return [code(prefix), count(items.under[level][i])];
     }));
     const near = nearest(i).map(([j, most]) => [button(j), code(items.ids[j]), code(codeOf(j)), String(most)]);
-    const table = rows(element("table"), ["Item", "Id", "Unique code", data.ordered ? "Codes shared from the first on" : "Codes shared"], near);
+    const table = rows(element("table"), ["Item", "Id", "Unique code", data.ordered ? "Prefix shared" : "Codes shared"], near);
     document.getElementById("item").replaceChildren(
       element("h3", {}, titleOf(i)),
       element("p", {}, "Id ", code(items.ids[i]), " · unique code ", code(codeOf(i))), content,

@@ -171,9 +171,11 @@ def _collisions(contents: Contents) -> str:
         ["Collision rate", f"{statistics.collision_rate:.2%}", "0.00%"],
     ]
     added = contents.fitted.catalogue.sizes[len(statistics.levels) :]
-    how = f"It moved {statistics.moved:,} items ({statistics.moved / n:.1%}) to other codes."
-    if added:
-        how += f" It adds a position of {added[0]:,} values, 0 for an item alone."
+    how = (
+        f"It added a position of {added[0]:,} values, 0 for an item alone."
+        if added
+        else f"It moved {statistics.moved:,} items ({statistics.moved / n:.1%}) to other codes."
+    )
     return f"""{
         _lead(
             "Content codes are a function of the features: alike items may share one. The resolver "

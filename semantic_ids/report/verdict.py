@@ -70,14 +70,13 @@ class Verdict:
 def reach_verdict(statistics: CodebookStatistics) -> Verdict:
     """Apply the rules to the figures of a tokenizer.
 
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from semantic_ids.neighbourhoods import Neighbourhoods
-    from semantic_ids.statistics import codebook_statistics
-        >>> figures = codebook_statistics(np.array([[0, 0], [0, 1], [1, 0], [1, 1]]), (2, 2))
-        >>> reach_verdict(figures).headline
-        'These codes look sound: they pass all 2 checks.'
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from semantic_ids.statistics import codebook_statistics
+    >>> figures = codebook_statistics(np.array([[0, 0], [0, 1], [1, 0], [1, 1]]), (2, 2))
+    >>> reach_verdict(figures).headline
+    'These codes look sound: they pass all 2 checks.'
     """
     findings, unchecked = [_use(statistics), _collisions(statistics)], []
     if statistics.relative_error is None:
