@@ -487,6 +487,14 @@ class Tokenizer:
         TypeError, ValueError
             if `path` is no file in a folder that exists, every item was removed, or the features
             or items are not valid.
+
+        Examples
+        --------
+        >>> from tempfile import TemporaryDirectory
+        >>> tokenizer = Tokenizer.from_codes(["x", "y"], [[0, 0], [0, 1]])
+        >>> with TemporaryDirectory() as folder:
+        ...     tokenizer.report(Path(folder) / "codes.html", items={"x": "Green tea"}).name
+        'codes.html'
         """
         return write_report(self._fitted, path, features, items, progress=progress)
 

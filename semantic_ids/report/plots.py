@@ -37,6 +37,13 @@ def plot_utilisation(statistics: CodebookStatistics, ax: "Axes | None" = None) -
     ------
     ImportError
         if matplotlib is not installed (the extra ``report``).
+
+    Examples
+    --------
+    >>> from semantic_ids import Tokenizer
+    >>> tokenizer = Tokenizer.from_codes(None, [[0, 1], [1, 1], [1, 1]])
+    >>> plot_utilisation(tokenizer.statistics()).get_ylabel()
+    'codes'
     """
     ax = _axes(ax)
     levels = statistics.levels
@@ -56,7 +63,14 @@ def plot_utilisation(statistics: CodebookStatistics, ax: "Axes | None" = None) -
 def plot_entropy(statistics: CodebookStatistics, ax: "Axes | None" = None) -> "Axes":
     """Draw the entropy of each level, and what is left of it given the codes before, in nats.
 
-    Parameters, returns and raises : as for `plot_utilisation`.
+    Parameters, returns and raises as for `plot_utilisation`.
+
+    Examples
+    --------
+    >>> from semantic_ids import Tokenizer
+    >>> tokenizer = Tokenizer.from_codes(None, [[0, 1], [1, 1], [1, 1]])
+    >>> plot_entropy(tokenizer.statistics()).get_ylabel()
+    'nats'
     """
     ax = _axes(ax)
     levels = statistics.levels
@@ -73,12 +87,21 @@ def plot_entropy(statistics: CodebookStatistics, ax: "Axes | None" = None) -> "A
 def plot_errors(statistics: CodebookStatistics, ax: "Axes | None" = None) -> "Axes":
     """Draw the relative error after each level, of all features as fused and of each modality.
 
-    Parameters, returns and raises : as for `plot_utilisation`, and
+    Parameters and returns as for `plot_utilisation`.
 
     Raises
     ------
+    ImportError
+        if matplotlib is not installed (the extra ``report``).
     ValueError
         if the statistics hold no errors.
+
+    Examples
+    --------
+    >>> from semantic_ids import Tokenizer
+    >>> tokenizer = Tokenizer.fit(np.random.default_rng(0).normal(size=(300, 4)))
+    >>> plot_errors(tokenizer.statistics()).get_ylabel()
+    'relative error'
     """
     levels = statistics.levels
     if levels[0].relative_error is None:
@@ -102,7 +125,14 @@ def plot_buckets(tokenizer: "Tokenizer", ax: "Axes | None" = None) -> "Axes":
     Parameters
     ----------
     tokenizer : of at least one item.
-    ax, returns and raises : as for `plot_utilisation`.
+    ax : as for `plot_utilisation`, as are what is returned and raised.
+
+    Examples
+    --------
+    >>> from semantic_ids import Tokenizer
+    >>> tokenizer = Tokenizer.from_codes(None, [[0, 1], [1, 1], [1, 1]])
+    >>> plot_buckets(tokenizer).get_ylabel()
+    'items'
     """
     content = tokenizer.content_codes
     found = buckets(content, tokenizer.code_sizes[: content.shape[1]])
@@ -136,6 +166,13 @@ def plot_map(
         if matplotlib is not installed (the extra ``report``).
     NoCodecError
         if the tokenizer was made from codes and there are no features.
+
+    Examples
+    --------
+    >>> from semantic_ids import Tokenizer
+    >>> tokenizer = Tokenizer.fit(np.random.default_rng(0).normal(size=(300, 4)))
+    >>> len(plot_map(tokenizer).collections[0].get_offsets())
+    300
     """
     ax = _axes(ax)
     given = None if features is None else Features.of(features)

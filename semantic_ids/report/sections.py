@@ -109,7 +109,7 @@ def _levels(contents: Contents) -> str:
     return f"""{
         _lead(
             "How many codes of each level the items use, and how evenly: <b>in effect</b> is the "
-            "perplexity, the number of equally frequent codes with the same entropy. Good is near "
+            "perplexity, the number of equally frequent codes with the same entropy. Good: near "
             "the size of the codebook."
         )
     }
@@ -154,7 +154,7 @@ def _error(contents: Contents) -> str:
     return f"""{
         _lead(
             "What the first codes lose of the features: squared error over variance. 0 is perfect, "
-            "1 no better than the mean of all items. Good falls at every level, most at the first."
+            "1 no better than the mean of all items. Good: it falls at every level, first the most."
         )
     }
 {_figure("errors", "Relative error by depth, of all features as fused and of each modality")}
