@@ -27,6 +27,7 @@ from semantic_ids.ids import is_id
 from semantic_ids.judgement import judge
 from semantic_ids.neighbours import Neighbours, find_neighbours
 from semantic_ids.refit import Refit
+from semantic_ids.report.page import write_report
 from semantic_ids.resolvers.base import Resolver
 from semantic_ids.resolvers.suffix import Suffix
 from semantic_ids.side import Side
@@ -388,6 +389,51 @@ class Tokenizer:
         """
         features = None if features is None else Features.of(features)
         return judge(self._fitted, features, categories, progress=progress)
+
+    def report(
+        self,
+        path: str | os.PathLike[str],
+        features: Any = None,
+        items: Any = None,
+        *,
+        progress: bool | None = None,
+    ) -> Path:
+        """Write one HTML page about the codes, which opens without a network.
+
+        It holds a verdict, the figures of `statistics`, plots, the tree of the codes, a map of
+        the items and a search. Below 10 MB for any catalogue: of a large one it names a sample,
+        and says so.
+
+        Parameters
+        ----------
+        path : of the file to write, in place of one that is there.
+        features : the catalogue's features, as in `statistics`; without them errors are those of
+            the fit, the map is of decoded vectors, and neighbours are not compared.
+        items : titles and categories; see `explain`. They are shown as plain text. Categories
+            are compared with the codes where no item has more than one.
+        progress : show bars; None shows them in a terminal.
+
+        Returns
+        -------
+        path : of the file.
+
+        Raises
+        ------
+        ImportError
+            if plotly is not installed (the extra ``report``).
+        TypeError, ValueError
+            if `path` is no file in a folder that exists, every item was removed, or the features
+            or items are not valid.
+
+        Examples
+        --------
+        >>> from tempfile import TemporaryDirectory
+        >>> tokenizer = Tokenizer.from_codes(["x", "y"], [[0, 0], [0, 1]])
+        >>> with TemporaryDirectory() as folder:
+        ...     tokenizer.report(Path(folder) / "codes.html", items={"x": "Green tea"}).name
+        'codes.html'
+        """
+        return write_report(self._fitted, path, features, items, progress=progress)
 
     def explain(self, id: str | int, items: Any = None) -> Explanation:
         """Say what an item's code means, level by level.

@@ -13,6 +13,7 @@ import semantic_ids
 SOURCES = sorted(Path(semantic_ids.__file__).parent.rglob("*.py"))
 HEAVY = [
     *("torch", "faiss", "sklearn", "scipy", "pandas", "polars", "pyarrow", "matplotlib"),
+    "plotly",
     *("safetensors", "sentence_transformers"),
 ]
 
