@@ -71,10 +71,9 @@ class CodeLogitsProcessor(LogitsProcessor):
         self._eos = tokens.special("<eos>")
         self._on: dict[torch.device, tuple[torch.Tensor, list[torch.Tensor]]] = {}
 
-    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Set the scores (B, V) of all tokens that must not follow `input_ids` (B, T) to -inf."""
-        allowed = self.allowed(input_ids, scores.shape[-1])
-        return scores.masked_fill(~allowed, -torch.inf)  # type: ignore[return-value]
+        return scores.masked_fill(~self.allowed(input_ids, scores.shape[-1]), -torch.inf)
 
     def allowed(self, input_ids: torch.Tensor, size: int) -> torch.Tensor:
         """Return which of `size` tokens may follow each row of `input_ids` (B, T), (B, size) bool.
