@@ -1,8 +1,12 @@
 """Interactions and catalogues: reading them, splitting them, making them up."""
 
+from recmodels.data.amazon import read_amazon
 from recmodels.data.dataset import Dataset
 from recmodels.data.folder import read_dataset
 from recmodels.data.histories import Histories
+from recmodels.data.inter_files import read_lcrec, read_recbole
+from recmodels.data.interactions import Interactions
+from recmodels.data.movielens import read_movielens
 from recmodels.data.split import Held, Split
 from recmodels.data.synthetic import planted_catalogue, synthetic_catalogue
 
@@ -10,8 +14,13 @@ __all__ = [
     "Dataset",
     "Held",
     "Histories",
+    "Interactions",
     "Split",
     "planted_catalogue",
+    "read_amazon",
     "read_dataset",
+    "read_lcrec",
+    "read_movielens",
+    "read_recbole",
     "synthetic_catalogue",
 ]

@@ -70,7 +70,8 @@ def read_codes(path: str | Path, format: str | None = None) -> CodeTable:
     Returns
     -------
     table : ids (N,) and codes (N, L) int32. The sizes of the codebooks are not in such files;
-        `Tokenizer.from_codes` takes the largest code + 1 unless it is told.
+        `Tokenizer.from_codes` takes the largest code + 1 unless it is told. Files of text cannot
+        tell the id "7" from 7: where every id is a whole number, all are int.
 
     Raises
     ------

@@ -38,9 +38,9 @@ class CodeLogitsProcessor(LogitsProcessor):
 
     Notes
     -----
-    Let `max_new_tokens` be ``max_items * P + 1`` at least. Ask for no more `num_beams` than the
-    catalogue has items, for `generate` fills missing beams with rows of padding. Rows do not know
-    of each other, and items may repeat within a row.
+    Let `max_new_tokens` be ``max_items * P + 1`` at least. Where there are more `num_beams` than
+    continuations, `generate` fills up with repeated items, at scores around -1e9, and may return
+    rows without an item. Within a row, items may repeat.
 
     Examples
     --------

@@ -92,7 +92,7 @@ class CodeTokens:
 
         Parameters
         ----------
-        input_ids : (B, T) int, as a model takes or generates them.
+        input_ids : (B, T) int, as a model takes or generates them; negative where ignored.
 
         Returns
         -------
@@ -106,9 +106,10 @@ class CodeTokens:
         array = np.asarray(input_ids)
         plain = Vocabulary(self.vocabulary.sizes, specials=("<other>",))
         coded = self.ids[len(self.vocabulary.specials) :]
-        of = np.zeros(max(int(array.max(initial=0)), int(coded.max())) + 1, dtype=np.int64)
+        of = np.zeros(max(int(array.max(initial=0)), int(coded.max())) + 2, dtype=np.int64)
         of[coded] = np.arange(1, len(plain))
-        return plain.decode_batch(of[array])
+        # Labels have -100 where nothing is to be learnt; the last entry is no code's.
+        return plain.decode_batch(of[np.maximum(array, -1)])
 
 
 def add_to(

@@ -28,7 +28,7 @@ class SemanticIDTransformer(TransformerMixin, BaseEstimator):
     ----------
     quantizer : a Quantizer spec; None for `RQKMeans()`. Its fields are parameters of their own,
         such as `quantizer__levels`. Where there are fewer rows than entries in a codebook, `fit`
-        takes a smaller `codebook_size` and warns.
+        takes a smaller `codebook_size`, if the spec has one, and warns.
     fuser : a Fuser spec; None for `Concat()`. Its fields are parameters, too.
 
     Attributes

@@ -1,6 +1,7 @@
 """What importing the package costs, and what it offers."""
 
 import ast
+import importlib
 import inspect
 import subprocess
 import sys
@@ -65,3 +66,10 @@ def test_every_public_name_is_explained(name):
     text = inspect.getdoc(getattr(semantic_ids, name))
     assert text
     assert ">>>" in text or "\nAttributes\n" in text
+
+
+def test_without_transformers_the_error_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    monkeypatch.delitem(sys.modules, "semantic_ids.interop.generation", raising=False)
+    with pytest.raises(ImportError, match=r"pip install 'semantic-ids\[hf\]'"):
+        importlib.import_module("semantic_ids.interop.generation")

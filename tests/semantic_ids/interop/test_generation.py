@@ -174,6 +174,15 @@ def test_as_many_beams_as_items_are_all_the_items(setting, codes):
         assert sorted(found.tolist()) == sorted(codes.tolist())
 
 
+def test_more_beams_than_items_find_every_item_first(setting, codes):
+    _, items = generate(setting, codes[:4], num_beams=7, num_return_sequences=7)
+    known = sorted(codes[:4].tolist())
+    for prompt in range(4):
+        found = items[prompt * 7 : prompt * 7 + 7]
+        assert sorted(np.concatenate(found[:4]).tolist()) == known
+        assert all(item in known for one in found[4:] for item in one.tolist())
+
+
 def test_beams_find_the_items_that_score_best_one_by_one(setting, codes):
     model, tokens, inputs, start = setting
     _, items = generate(setting, codes, num_beams=len(codes), num_return_sequences=3)

@@ -178,7 +178,7 @@ def test_rows_of_tokens_come_back_as_codes(data):
     vocabulary = Vocabulary(sizes, specials=data.draw(st.sampled_from([(), ("<pad>", "<eos>")])))
     places = data.draw(st.permutations(range(len(vocabulary) + 5)))
     tokens = CodeTokens(vocabulary, np.array(places[: len(vocabulary)]))
-    other = st.sampled_from(places[len(vocabulary) :])
+    other = st.sampled_from([*places[len(vocabulary) :], -1, -100])
     code = st.tuples(*(st.integers(0, size - 1) for size in sizes))
     rows, expected = [], data.draw(st.lists(st.lists(code, max_size=3), max_size=3))
     for codes in expected:
