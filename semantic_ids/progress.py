@@ -1,9 +1,21 @@
 """One way to show that long work goes on."""
 
+import threading
 from collections.abc import Iterable
 from typing import Any
 
 from tqdm import tqdm
+
+
+class _Bar(tqdm):
+    """A bar whose lock is this process's own.
+
+    tqdm's is shared with forked processes: one that is killed while it holds the lock, which
+    even a hidden bar takes, would stop all the others for good.
+    """
+
+
+_Bar.set_lock(threading.RLock())
 
 
 def progress_bar(
@@ -30,7 +42,7 @@ def progress_bar(
     6
     """
     disable = None if progress is None else not progress
-    return tqdm(
+    return _Bar(
         iterable,
         desc=description,
         total=total,

@@ -66,6 +66,9 @@ import os, sys
 import numpy as np
 from semantic_ids import Tokenizer
 
+def tell(*words):  # one write: a line that is cut off would swallow the next one
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())
+
 folder, me = sys.argv[1], os.getpid()
 warm = Tokenizer.load(folder)
 warm.add(batch(0)[0], ids=batch(0)[1])
@@ -77,12 +80,12 @@ for _ in sys.stdin:
         features, names = batch(tokenizer.generation)
         tokenizer.add(features, ids=names)
         tokenizer.save(folder)
-        print(tokenizer.generation, flush=True)
+        tell(tokenizer.generation)
     if worker == 0:
         os._exit(0)
-    print("worker", worker, flush=True)
+    tell("worker", worker)
     os.waitpid(worker, 0)
-    print("dead", flush=True)
+    tell("dead")
 """
 )
 
