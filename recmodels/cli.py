@@ -31,11 +31,6 @@ DropShort = Annotated[
 ]
 
 
-@app.callback()
-def qbert4rec() -> None:
-    """Train and use Q-BERT4Rec."""
-
-
 @app.command()
 def train(
     dataset: Data,
