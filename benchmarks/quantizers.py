@@ -37,7 +37,16 @@ from typing import Any
 import numpy as np
 from peers import PEERS, Encode, Method
 
-from semantic_ids import OPQ, RQOPQ, Concat, Features, ProductKMeans, Quantizer, RQKMeans
+from semantic_ids import (
+    OPQ,
+    RQOPQ,
+    Concat,
+    Features,
+    HierarchicalKMeans,
+    ProductKMeans,
+    Quantizer,
+    RQKMeans,
+)
 from semantic_ids.statistics import codebook_statistics
 
 #: The package's own methods: another one is a line here.
@@ -45,6 +54,7 @@ SPECS: dict[str, Quantizer] = {
     "rq-kmeans": RQKMeans(),
     "rq-kmeans-fine": RQKMeans.fine(),
     "rq-kmeans-balanced": RQKMeans(balanced=True),
+    "hierarchical-kmeans": HierarchicalKMeans(),
     "product-kmeans-4": ProductKMeans(slots=4),
     "product-kmeans-32": ProductKMeans(slots=32),
     "product-kmeans-32-shared": ProductKMeans(slots=32, shared=True),

@@ -298,7 +298,7 @@ def _train(
         description="fusion",
         progress=progress,
         rng=rng,
-        identity=identity(spec, present, *values),
+        identity=lambda: identity(spec, present, *values),
     )
 
 

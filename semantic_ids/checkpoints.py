@@ -15,7 +15,7 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -96,8 +96,11 @@ class Checkpoint:
         self._written = time.monotonic()
 
     @classmethod
-    def of(cls, description: str, identity: str) -> "Checkpoint | None":
-        """Return the place of the next training of that description; None without a folder."""
+    def of(cls, description: str, identity: Callable[[], str]) -> "Checkpoint | None":
+        """Return the place of the next training of that description; None without a folder.
+
+        Only then `identity` is asked, which reads all the data.
+        """
         folder = _FOLDER.get()
         if folder is None:
             return None
@@ -105,7 +108,7 @@ class Checkpoint:
         folder.trainings[name] += 1
         count = folder.trainings[name]
         return cls(
-            folder.path / (name if count == 1 else f"{name}-{count}"), identity, folder.every
+            folder.path / (name if count == 1 else f"{name}-{count}"), identity(), folder.every
         )
 
     def read(self) -> tuple[Mapping[str, Any], Mapping[str, np.ndarray]] | None:

@@ -54,6 +54,39 @@ class Comparison:
         return "\n".join(lines)
 
 
+def compare(first: Fitted, second: Fitted, k: int) -> Comparison:
+    """Compare two tokenizers; see `Tokenizer.compare`.
+
+    Raises
+    ------
+    ValueError
+        if the ids of one are str and those of the other int, or k < 1.
+    """
+    one, two = first.catalogue, second.catalogue
+    if one.ids.dtype.kind != two.ids.dtype.kind:
+        raise ValueError("other: its ids are of another kind, str against int")
+    rows = two.rows_or_none(one.ids)
+    common = np.flatnonzero(rows >= 0)
+    rows = rows[common]
+    changed, agreement = compare_codes(
+        one.content_codes[common],
+        two.content_codes[rows],
+        one.sizes[: one.content_codes.shape[1]],
+        two.sizes[: two.content_codes.shape[1]],
+    )
+    return Comparison(
+        items=len(common),
+        only_first=len(one) - len(common),
+        only_second=len(two) - len(common),
+        changed=changed,
+        prefix_agreement=agreement,
+        k=k,
+        neighbour_overlap=neighbour_overlap(
+            (first, second), (one.codes[common], two.codes[rows]), k
+        ),
+    )
+
+
 def compare_codes(
     first: np.ndarray,
     second: np.ndarray,

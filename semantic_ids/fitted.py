@@ -1,6 +1,5 @@
 """Fitted: everything that a tokenizer is at one moment, as a value."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,15 +10,10 @@ from pydantic import Field, model_validator
 
 from semantic_ids.catalogue import Catalogue
 from semantic_ids.codec import Codec
-from semantic_ids.errors import CollisionError
-from semantic_ids.features import Features
 from semantic_ids.fingerprint import fingerprint
-from semantic_ids.fused import Fused
 from semantic_ids.ids import pack_ids, unpack_ids
-from semantic_ids.side import Side
 from semantic_ids.spec import Spec
 from semantic_ids.storage import State, stored_array
-from semantic_ids.text.base import fit_texts, vectorise
 from semantic_ids.tokenizer_spec import TokenizerSpec
 
 
@@ -61,95 +55,6 @@ def _fingerprint(
         return fingerprint({"sizes": list(sizes), "ordered": ordered}, {})
     stages = {stage: spec.get(stage) for stage in ("text", "fuser", "quantizer")}
     return fingerprint(stages, codec.arrays())
-
-
-def fit_stages(
-    spec: TokenizerSpec,
-    features: Features,
-    *,
-    side: Side | None = None,
-    progress: bool | None = None,
-) -> Fitted:
-    """Fit every stage, one after the other, on a catalogue whose features carry ids.
-
-    Vectorizers, fuser and quantizer learn from a sample where there are more rows than that;
-    then all rows go through them, block by block.
-    """
-    check_catalogue(spec, len(features), side)
-    rows = _sample(spec, len(features))
-    learnt, learnt_side = features, side
-    if rows is not None:
-        learnt, learnt_side = features.rows(rows), None if side is None else side.rows(rows)
-    texts = fit_texts(spec.text, learnt, progress=progress)
-    learnt = vectorise(learnt, texts)
-    fuser = spec.fuser.fit(learnt, side=learnt_side, progress=progress)
-    latent = Fused(fuser, learnt).whole()
-    codec = Codec(fuser, spec.quantizer.fit(latent, side=learnt_side, progress=progress), texts)
-    del latent, learnt
-    sampled = np.zeros(len(features), dtype=bool)
-    sampled[slice(None) if rows is None else rows] = True
-    measured = codec.measure(features, decoded=sampled, progress=progress)
-    ids = np.arange(len(features)) if features.ids is None else features.ids
-    codes = spec.resolver.resolve(
-        measured.codes,
-        ids,
-        codec.sizes,
-        candidates=lambda rows, m: codec.candidates(features, rows, m),
-        errors=measured.errors,
-        priority=None if side is None else side.counts,
-    )
-    return Fitted(
-        spec,
-        codec,
-        Catalogue(ids, codes, measured.codes, codec.sizes + spec.resolver.added_sizes),
-        ordered=codec.quantizer.ordered,
-        relative_errors=list(measured.relative_errors),
-        modality_errors=measured.modality_errors,
-    )
-
-
-def check_catalogue(spec: TokenizerSpec, n: int, side: Side | None) -> None:
-    """Refuse a catalogue of n items that a spec cannot be fitted on, before any work begins.
-
-    Raises
-    ------
-    ValueError
-        if a codebook is larger than the catalogue or the sample, or `side` has another length
-        or lacks what the quantizer or the resolver needs.
-    CollisionError
-        if there are fewer codes than items.
-    """
-    if side is not None:
-        side.check_length(n)
-    spec.quantizer.check_side(side)
-    sizes = spec.quantizer.codebook_sizes
-    least = spec.quantizer.least_items
-    if n < least:
-        raise ValueError(
-            f"codebook_size={least} needs at least {least} items, got {n}; "
-            f"choose codebook_size <= {n}"
-        )
-    total = math.prod(sizes + spec.resolver.added_sizes)
-    if n > total:
-        raise CollisionError(
-            f"{n:,} items, but only {total:,} codes (codebook sizes {list(sizes)}); "
-            "choose more levels or larger codebooks"
-        )
-    if spec.resolver.needs_priority and (side is None or side.counts is None):
-        raise ValueError(
-            f"side: {type(spec.resolver).__name__} needs counts, one an item; "
-            "give side=Side(counts=...)"
-        )
-
-
-def _sample(spec: TokenizerSpec, n: int) -> np.ndarray | None:
-    """Return which of n rows to learn from, in order and drawn by the seed; None for all."""
-    size = spec.sample_size
-    if n <= size:
-        return None
-    rows = np.random.default_rng(spec.seed).choice(n, size=size, replace=False)
-    rows.sort()
-    return rows
 
 
 class _Metadata(Spec):

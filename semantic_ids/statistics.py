@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -129,7 +130,26 @@ class CodebookStatistics:
         rows = [_flat(level.to_dict()) for level in self.levels]
         return pandas.DataFrame(rows, index=pandas.RangeIndex(len(rows), name="level"))
 
+    def _repr_html_(self) -> str:
+        """Return a small table for notebooks, in which text is escaped."""
+        rows = [{"level": str(n), **_shown(level)} for n, level in enumerate(self.levels)]
+        head = "".join(f"<th>{escape(name)}</th>" for name in rows[0])
+        body = "".join(
+            f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row.values())}</tr>"
+            for row in rows
+        )
+        summary = "<br>".join(map(escape, self._summary()))
+        return (
+            f"<div><p>{summary}</p><table><thead><tr>{head}</tr></thead>"
+            f"<tbody>{body}</tbody></table></div>"
+        )
+
     def __str__(self) -> str:
+        return "\n".join([*self._summary(), *_table([_shown(level) for level in self.levels])])
+
+    __repr__ = __str__
+
+    def _summary(self) -> list[str]:
         error = "not measured" if self.relative_error is None else f"{self.relative_error:.4f}"
         lines = [
             f"{self.items:,} items, {len(self.levels)} levels, relative error {error}",
@@ -145,9 +165,7 @@ class CodebookStatistics:
             )
         if self.categorised is not None:
             lines.append(f"categories: {self.categorised:,} items have one")
-        return "\n".join([*lines, *_table([_shown(level) for level in self.levels])])
-
-    __repr__ = __str__
+        return lines
 
     def _neighbourhoods(self) -> list[tuple[str, Neighbourhoods]]:
         found = [("content codes", self.neighbourhoods)]

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,10 +9,9 @@ import numpy as np
 
 from semantic_ids.catalogue import Catalogue
 from semantic_ids.codec import Codec
-from semantic_ids.codes import check_codes, code_sizes, side_by_side
-from semantic_ids.comparison import Comparison, compare_codes, neighbour_overlap
+from semantic_ids.comparison import Comparison, compare
 from semantic_ids.drift import Drift, measure_drift
-from semantic_ids.errors import CollisionError, NoCodecError
+from semantic_ids.errors import NoCodecError
 from semantic_ids.explanation import (
     Explanation,
     PrefixDescription,
@@ -21,12 +19,15 @@ from semantic_ids.explanation import (
     explain_item,
 )
 from semantic_ids.features import Features
-from semantic_ids.fitted import Fitted, fit_stages, from_state, to_state
+from semantic_ids.fitted import Fitted, from_state, to_state
+from semantic_ids.fitting import fit_stages, fitted_of_codes
 from semantic_ids.frames import is_frame
-from semantic_ids.ids import check_unique, id_array, is_id
+from semantic_ids.growth import check_new_ids, with_catalogue, with_items
+from semantic_ids.ids import is_id
 from semantic_ids.judgement import judge
 from semantic_ids.neighbours import Neighbours, find_neighbours
 from semantic_ids.refit import Refit
+from semantic_ids.report.page import write_report
 from semantic_ids.resolvers.base import Resolver
 from semantic_ids.resolvers.suffix import Suffix
 from semantic_ids.side import Side
@@ -152,27 +153,7 @@ class Tokenizer:
         >>> tokenizer.vocabulary.to_strings(tokenizer.encode("b"))
         ['<a_2><b_0>']
         """
-        content = side_by_side(codes)
-        sizes = code_sizes(content, codebook_sizes)
-        content = check_codes(content, sizes)
-        names = id_array(np.arange(len(content)) if ids is None else ids)
-        if len(names) != len(content):
-            raise ValueError(f"ids: {len(names)} ids for {len(content)} codes")
-        check_unique(names)
-        if resolver is None:
-            repeated = len(content) - len(np.unique(content, axis=0))
-            if repeated:
-                raise CollisionError(
-                    f"codes: {repeated} of {len(content)} items repeat another item's code; "
-                    "give a resolver such as Suffix()"
-                )
-            unique, added = content, ()
-        elif resolver.needs_vectors:
-            raise ValueError(f"resolver: {type(resolver).__name__} needs vectors; use Suffix()")
-        else:
-            unique, added = resolver.resolve(content, names, sizes), resolver.added_sizes
-        catalogue = Catalogue(names, unique, content, sizes + added)
-        return cls(Fitted(None, None, catalogue, ordered=ordered))
+        return cls(fitted_of_codes(ids, codes, codebook_sizes, resolver, ordered=ordered))
 
     def encode(self, items: Any) -> np.ndarray:
         """Turn items into codes.
@@ -242,31 +223,10 @@ class Tokenizer:
         >>> tokenizer.lookup(new), len(tokenizer)
         ([300, 301], 302)
         """
-        codec = self._need_codec()
+        codec, spec = self._need_codec(), self._need_spec()
         features = Features.of(features, ids)
-        names = self._check_new_ids(features.ids)
-        measured = codec.measure(features)
-        content = measured.codes
-        catalogue = self._catalogue
-        rows = catalogue.rows_or_none(names)
-        changed = rows >= 0
-        changed[changed] = (catalogue.content_codes[rows[changed]] != content[changed]).any(axis=1)
-        if changed.any() and not update:
-            first = names.tolist()[int(np.flatnonzero(changed)[0])]
-            raise ValueError(
-                f"ids: {changed.sum()} are in the catalogue with other content (first: {first!r}); "
-                "give update=True to move them to new codes"
-            )
-        catalogue = catalogue.retired(rows[changed])
-        absent = catalogue.rows_or_none(names) < 0
-        catalogue = catalogue.revived(names[absent], content[absent])
-        arriving = np.flatnonzero(catalogue.rows_or_none(names) < 0)
-        if len(arriving):
-            errors = measured.errors[arriving]
-            codes = self._resolve(features.rows(arriving), content[arriving], errors)
-            catalogue = catalogue.extended(names[arriving], codes, content[arriving])
-        self._change(catalogue)
-        return self.codes[catalogue.rows_or_none(names)]
+        self._change(with_items(self._fitted, codec, spec, features, update=update))
+        return self.codes[self._catalogue.rows(features.ids)]
 
     def remove(self, ids: Any) -> None:
         """Retire items: they are not found any more, and nobody else gets their codes.
@@ -276,33 +236,11 @@ class Tokenizer:
         UnknownItemError
             if an id is not in the catalogue; then nothing is removed.
         """
-        self._change(self._catalogue.retired(self._catalogue.rows(ids)))
+        catalogue = self._catalogue.retired(self._catalogue.rows(ids))
+        self._change(with_catalogue(self._fitted, catalogue))
 
-    def _check_new_ids(self, ids: np.ndarray | None) -> np.ndarray:
-        if ids is None:
-            raise ValueError("ids: every new item needs one; give ids=[...]")
-        if ids.dtype.kind != self._catalogue.ids.dtype.kind:
-            kind = "int" if self._catalogue.ids.dtype.kind == "i" else "str"
-            raise ValueError(f"ids: this catalogue's ids are {kind}, got {ids.tolist()[0]!r}")
-        return ids
-
-    def _resolve(self, features: Features, content: np.ndarray, errors: np.ndarray) -> np.ndarray:
-        """Return unique codes of arriving items, none of which was ever given out."""
-        codec = self._need_codec()
-        return self._need_spec().resolver.resolve(
-            content,
-            id_array(features.ids),
-            codec.sizes,
-            candidates=lambda rows, m: codec.candidates(features, rows, m),
-            errors=errors,
-            priority=np.zeros(len(features)),  # nothing is known of them yet
-            taken=self._catalogue.taken,
-        )
-
-    def _change(self, catalogue: Catalogue) -> None:
-        generation = self.generation + 1
-        self._fitted = replace(self._fitted, catalogue=catalogue, generation=generation)
-        self._trie = None
+    def _change(self, fitted: Fitted) -> None:
+        self._fitted, self._trie = fitted, None
 
     def decode(self, codes: Any) -> dict[str, np.ndarray]:
         """Turn codes into the features they stand for.
@@ -401,7 +339,7 @@ class Tokenizer:
         features = Features.of(features, ids)
         if features.ids is None:
             features = Features.of(features, np.arange(len(features)))
-        self._check_new_ids(features.ids)
+        check_new_ids(self._catalogue, features.ids)
         new = Tokenizer.of(spec, features, side=side, progress=progress)
         rows = new._catalogue.rows_or_none(self.ids)
         common = np.flatnonzero(rows >= 0)
@@ -451,6 +389,51 @@ class Tokenizer:
         """
         features = None if features is None else Features.of(features)
         return judge(self._fitted, features, categories, progress=progress)
+
+    def report(
+        self,
+        path: str | os.PathLike[str],
+        features: Any = None,
+        items: Any = None,
+        *,
+        progress: bool | None = None,
+    ) -> Path:
+        """Write one HTML page about the codes, which opens without a network.
+
+        It holds a verdict, the figures of `statistics`, plots, the tree of the codes, a map of
+        the items and a search. Below 10 MB for any catalogue: of a large one it names a sample,
+        and says so.
+
+        Parameters
+        ----------
+        path : of the file to write, in place of one that is there.
+        features : the catalogue's features, as in `statistics`; without them errors are those of
+            the fit, the map is of decoded vectors, and neighbours are not compared.
+        items : titles and categories; see `explain`. They are shown as plain text. Categories
+            are compared with the codes where no item has more than one.
+        progress : show bars; None shows them in a terminal.
+
+        Returns
+        -------
+        path : of the file.
+
+        Raises
+        ------
+        ImportError
+            if plotly is not installed (the extra ``report``).
+        TypeError, ValueError
+            if `path` is no file in a folder that exists, every item was removed, or the features
+            or items are not valid.
+
+        Examples
+        --------
+        >>> from tempfile import TemporaryDirectory
+        >>> tokenizer = Tokenizer.from_codes(["x", "y"], [[0, 0], [0, 1]])
+        >>> with TemporaryDirectory() as folder:
+        ...     tokenizer.report(Path(folder) / "codes.html", items={"x": "Green tea"}).name
+        'codes.html'
+        """
+        return write_report(self._fitted, path, features, items, progress=progress)
 
     def explain(self, id: str | int, items: Any = None) -> Explanation:
         """Say what an item's code means, level by level.
@@ -542,28 +525,7 @@ class Tokenizer:
         ValueError
             if the ids of one are str and those of the other int, or k < 1.
         """
-        if self.ids.dtype.kind != other.ids.dtype.kind:
-            raise ValueError("other: its ids are of another kind, str against int")
-        theirs = other._catalogue.rows_or_none(self.ids)
-        common = np.flatnonzero(theirs >= 0)
-        theirs = theirs[common]
-        changed, agreement = compare_codes(
-            self.content_codes[common],
-            other.content_codes[theirs],
-            self.code_sizes[: self.content_codes.shape[1]],
-            other.code_sizes[: other.content_codes.shape[1]],
-        )
-        return Comparison(
-            items=len(common),
-            only_first=len(self) - len(common),
-            only_second=len(other) - len(common),
-            changed=changed,
-            prefix_agreement=agreement,
-            k=k,
-            neighbour_overlap=neighbour_overlap(
-                (self._fitted, other._fitted), (self.codes[common], other.codes[theirs]), k
-            ),
-        )
+        return compare(self._fitted, other._fitted, k)
 
     @property
     def spec(self) -> TokenizerSpec | None:

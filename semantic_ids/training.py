@@ -75,7 +75,7 @@ def train(
     bfloat16: bool = False,
     workers: Workers | None = None,
     rng: np.random.Generator | None = None,
-    identity: str | None = None,
+    identity: Callable[[], str] | None = None,
 ) -> TrainingLog:
     """Train a module in place.
 
@@ -96,7 +96,7 @@ def train(
     bfloat16 : compute losses in bfloat16 where autocast does so; on CUDA only.
     workers : processes that share each batch; None where there is one.
     rng : what `batches` and `after_epoch` draw from, kept in a checkpoint.
-    identity : what is trained, as `checkpoints.identity` says it; without, there are no
+    identity : says what is trained, as `checkpoints.identity` does; without, there are no
         checkpoints. A training that has other state than module, optimiser, rng and torch's own
         random numbers cannot have one.
 

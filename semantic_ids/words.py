@@ -66,9 +66,12 @@ class Terms:
         """
         if not self.names or not len(inside) or not len(outside):
             return ()
-        counts = self.counts(inside)
-        scores = log_odds(counts, self.counts(outside))
-        scores[counts < 2] = 0
+        return self.clearest(self.counts(inside), self.counts(outside), most)
+
+    def clearest(self, inside: np.ndarray, outside: np.ndarray, most: int = 6) -> tuple[str, ...]:
+        """Return the same as `marking` of the counts (V,) of the terms inside and outside."""
+        scores = log_odds(inside, outside)
+        scores[inside < 2] = 0
         order = np.argsort(-scores, kind="stable")[:most]
         return tuple(self.names[term] for term in order if scores[term] > 1)
 

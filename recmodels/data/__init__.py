@@ -1,8 +1,12 @@
 """Interactions and catalogues: reading them, splitting them, making them up."""
 
+from recmodels.data.amazon import read_amazon
 from recmodels.data.dataset import Dataset
 from recmodels.data.folder import read_dataset
 from recmodels.data.histories import Histories
+from recmodels.data.inter_files import read_lcrec, read_recbole
+from recmodels.data.interactions import Interactions
+from recmodels.data.movielens import read_movielens
 from recmodels.data.split import Held, Split
 from recmodels.data.structure import (
     cooccurrence_graph,
@@ -17,13 +21,18 @@ __all__ = [
     "Dataset",
     "Held",
     "Histories",
+    "Interactions",
     "Split",
     "cooccurrence_graph",
     "cooccurrence_vectors",
     "interaction_counts",
     "interaction_vectors",
     "planted_catalogue",
+    "read_amazon",
     "read_dataset",
+    "read_lcrec",
+    "read_movielens",
+    "read_recbole",
     "side_of",
     "synthetic_catalogue",
 ]

@@ -1,4 +1,4 @@
-"""Compressed files of one JSON object a line, whose errors name file and line."""
+"""Files of one JSON object a line, plain or compressed, whose errors name file and line."""
 
 import gzip
 import json
@@ -9,10 +9,10 @@ from typing import Any
 
 
 def lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Go through a compressed file of JSON objects, with the place of each for errors."""
+    """Go through a file of JSON objects, with the place of each for errors; .gz is compressed."""
     line = 0
     try:
-        with gzip.open(path, "rb") as file:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
             for line, text in enumerate(file, start=1):
                 where = f"{path}, line {line}"
                 yield where, parse(where, text)

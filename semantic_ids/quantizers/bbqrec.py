@@ -76,7 +76,7 @@ class BBQRec(NeuralQuantizer):
     reconstruction: Weight = 1.0
     alignment: Weight = 0.1
     temperature: float = Field(default=0.1, gt=0, allow_inf_nan=False)
-    club: Weight = 0.3
+    club: Weight = 1.0
     club_steps: int = Field(default=2, ge=1)
     club_learning_rate: float = Field(default=5e-3, gt=0, allow_inf_nan=False)
     commitment: Weight = 0.25

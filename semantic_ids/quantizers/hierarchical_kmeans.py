@@ -7,7 +7,7 @@ from pydantic import Field
 
 from semantic_ids.latent import Latent, check_range
 from semantic_ids.progress import progress_bar
-from semantic_ids.quantizers.base import Arrays, FittedQuantizer
+from semantic_ids.quantizers.base import Arrays, FittedQuantizer, check_enough_rows
 from semantic_ids.quantizers.families import Families
 from semantic_ids.quantizers.levelled import Levelled
 from semantic_ids.quantizers.subclusters import subclusters
@@ -71,7 +71,7 @@ class HierarchicalKMeans(Levelled):
             if there are fewer rows than children of a node, or the rows are not finite.
         """
         matrix = Latent.of(latent).matrix
-        self.check_items(len(matrix))
+        check_enough_rows(len(matrix), max(self.codebook_sizes))
         root = matrix.mean(axis=0, dtype=np.float64).astype(np.float32)[None]
         centroids, children = [root], []
         node = np.zeros(len(matrix), dtype=np.int64)

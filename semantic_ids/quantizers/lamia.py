@@ -39,7 +39,8 @@ class LAMIA(NeuralQuantizer):
     codebook_size : clusters of each slot.
     code_dim : columns of a slot.
     hidden : units of the hidden layer through which a field is read.
-    decorrelation : weight of the squared correlations between slots.
+    decorrelation : weight of the squared correlations between slots; where it is small, two
+        slots may settle on one field.
     contrast : weight of the InfoNCE loss between a slot's values as different fields are left
         out. Where fields are independent it works against the decorrelation.
     field_dropout : share of the fields that are left out.
@@ -63,7 +64,7 @@ class LAMIA(NeuralQuantizer):
     codebook_size: int = Field(default=256, ge=1, le=2**20)
     code_dim: int = Field(default=32, ge=1)
     hidden: int = Field(default=256, ge=1)
-    decorrelation: Weight = 0.1
+    decorrelation: Weight = 4.0
     contrast: Weight = 0.01
     field_dropout: float = Field(default=0.3, ge=0, lt=1)
     temperature: float = Field(default=0.1, gt=0, allow_inf_nan=False)

@@ -40,18 +40,3 @@ class Levelled(Quantizer):
         """Number of codes at each level."""
         size = self.codebook_size
         return size if isinstance(size, tuple) else (size,) * self.levels
-
-    def check_items(self, n: int) -> None:
-        """Refuse fewer items than entries in a codebook.
-
-        Raises
-        ------
-        ValueError
-            naming both numbers.
-        """
-        largest = max(self.codebook_sizes)
-        if n < largest:
-            raise ValueError(
-                f"codebook_size={largest} needs at least {largest} items, got {n}; "
-                f"choose codebook_size <= {n}"
-            )

@@ -27,11 +27,11 @@ class MMQ(NeuralQuantizer):
 
     MMQ, arXiv 2508.15281, first stage (the second one tunes codes with a recommender). Its loss
     is 12 reconstruction + 10 auxiliary reconstruction (each modality from its own experts) +
-    0.005 orthogonality of weights, with 2 + 2 + 2 experts and 100 to 3,000 entries. Three
-    things are ours. As printed, its loss gives the codebooks no gradient: codebook and
-    commitment losses are added. The orthogonality of weights does little (random ones are
-    nearly orthogonal): by default the *outputs* of a group's experts are decorrelated. And
-    decoding, which does not know an item's gates, takes their means.
+    0.005 orthogonality of weights, with 2 + 2 + 2 experts and 100 to 3,000 entries. Three things
+    are ours. As printed, its loss gives the codebooks no gradient: codebook and commitment
+    losses are added. The orthogonality of weights does little (random ones are nearly
+    orthogonal): by default the *outputs* of a group's experts are decorrelated, with a weight
+    of ours. And decoding, which does not know an item's gates, takes their means.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ class MMQ(NeuralQuantizer):
     hidden: int = Field(default=256, ge=1)
     reconstruction: Weight = 12.0
     auxiliary: Weight = 10.0
-    decorrelation: Weight = 0.005
+    decorrelation: Weight = 0.1
     orthogonality: Weight = 0.0
     commitment: Weight = 0.25
 

@@ -1,5 +1,6 @@
 """PrototypeRQ: the first code names a prototype, the others refine it."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -7,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from semantic_ids.latent import Latent, check_range
 from semantic_ids.optimisation import Optimisation
-from semantic_ids.quantizers.base import Arrays, Quantizer
+from semantic_ids.quantizers.base import Arrays, Quantizer, check_enough_rows
 from semantic_ids.quantizers.fitted_residual import FittedResidual
 from semantic_ids.quantizers.residual import ResidualCodebooks
 from semantic_ids.quantizers.rq_kmeans import RQKMeans
@@ -133,23 +134,20 @@ class PrototypeRQ(Quantizer):
             prototype cannot be told from the mean of all, there are fewer rows than entries in
             a codebook, or the rows are not finite.
         """
+        from semantic_ids.quantizers.neural.prototypes import named_codebook
+
         given, checked = Latent.of(latent), self.check_side(side)
         checked.check_length(len(given))
         columns, there = self._where(given)
         points = self._points(checked, columns)
         labels = self._labels(checked, there)
-        largest = max(self.codebook_sizes)
-        if len(given) < largest:
-            raise ValueError(
-                f"codebook_size={largest} needs at least {largest} items, got {len(given)}; "
-                f"choose codebook_size <= {len(given)}"
-            )
-        first = self._entries(given, columns, there, points, labels, progress)
+        check_enough_rows(len(given), max(self.codebook_sizes))
+        first = named_codebook(self, given, columns, there, points, labels, progress)
         books = [first]
         if self.levels > 1:
             chosen = ResidualCodebooks([first]).greedy_codes(given.matrix)[:, 0]
             books += self._rest().fit(given.matrix - first[chosen], progress=progress).codebooks
-        return FittedPrototypeRQ(self, ResidualCodebooks(books))
+        return FittedPrototypeRQ(self, books)
 
     def restore(self, arrays: Arrays) -> "FittedPrototypeRQ":
         """Rebuild from saved arrays; refuse those that do not fit the spec."""
@@ -158,7 +156,7 @@ class PrototypeRQ(Quantizer):
             books.append(stored_array(arrays, f"codebook.{level}", (size, width)))
             check_range(books[-1], f"codebook.{level}")
             width = books[-1].shape[1]
-        return FittedPrototypeRQ(self, ResidualCodebooks(books))
+        return FittedPrototypeRQ(self, books)
 
     def _where(self, latent: Latent) -> tuple[slice, np.ndarray]:
         """Return the columns in which the prototypes lie, and the rows that have them."""
@@ -203,39 +201,14 @@ class PrototypeRQ(Quantizer):
             )
         return side.labels[there]
 
-    def _entries(
-        self,
-        latent: Latent,
-        columns: slice,
-        there: np.ndarray,
-        points: np.ndarray,
-        labels: np.ndarray | None,
-        progress: bool | None,
-    ) -> np.ndarray:
-        """Return the first codebook (K, d): moved prototypes where the items are.
-
-        Around one centre and all of one length, the nearest entry is the one of the largest
-        cosine. The length is what brings entries closest to the items that choose them.
-        """
-        from semantic_ids.quantizers.neural.prototypes import move_prototypes
-
-        rows = latent.matrix[there, columns]
-        gap = rows.mean(axis=0, dtype=np.float64) * self.centre
-        directions = move_prototypes(self, rows, points, gap, labels, progress)
-        centred = rows - gap.astype(np.float32)
-        length = (centred @ directions.T).max(axis=1).mean(dtype=np.float64)
-        # Where no prototype lies in the direction of the items, any length orders them rightly.
-        length = max(length, 1e-3 * float(np.abs(centred).max()))
-        book = np.tile(latent.matrix.mean(axis=0, dtype=np.float64), (len(points), 1))
-        book[:, columns] = gap + length * directions
-        return book.astype(np.float32)
-
 
 class FittedPrototypeRQ(FittedResidual):
     """Fitted residual codebooks, the first of which has names."""
 
-    spec: PrototypeRQ
+    def __init__(self, spec: PrototypeRQ, codebooks: Sequence[np.ndarray]) -> None:
+        super().__init__(spec, ResidualCodebooks(codebooks))
+        self._names = spec.names
 
     def names_of(self, codes: np.ndarray) -> list[str]:
         """Return the name of the prototype that each code (n, l) begins with."""
-        return [self.spec.names[first] for first in np.asarray(codes)[:, 0]]
+        return [self._names[first] for first in np.asarray(codes)[:, 0]]

@@ -47,15 +47,17 @@ class ResidualCodebooks:
     def _greedy_block(self, x: np.ndarray) -> np.ndarray:
         codes = np.empty((len(x), len(self.sizes)), dtype=np.int32)
         bounds = self._rounding_bounds(x)
-        residual = x.copy()
+        residual, each = x.copy(), np.arange(len(x))
         for level, book in enumerate(self.codebooks):
-            scores = self._half_norms[level] - residual @ book.T
+            scores = residual @ book.T
+            np.subtract(self._half_norms[level], scores, out=scores)
             chosen = scores.argmin(axis=1)
-            best = np.take_along_axis(scores, chosen[:, None], axis=1)
-            close = scores <= best + 2 * bounds[:, level, None]
-            unsure = np.flatnonzero(close.sum(axis=1) > 1)
-            if len(unsure):
-                chosen[unsure] = self._decide(x[unsure], codes[unsure, :level], close[unsure])
+            limits = (scores[each, chosen] + 2 * bounds[:, level])[:, None]
+            close = np.flatnonzero(scores <= limits)  # sparse: one a row, and a few more
+            if len(close) > len(x):
+                unsure = np.flatnonzero(np.bincount(close // len(book)) > 1)
+                near = scores[unsure] <= limits[unsure]
+                chosen[unsure] = self._decide(x[unsure], codes[unsure, :level], near)
             codes[:, level] = chosen
             residual -= book[chosen]
         return codes
@@ -69,8 +71,7 @@ class ResidualCodebooks:
 
     def _decide(self, x: np.ndarray, prefix: np.ndarray, close: np.ndarray) -> np.ndarray:
         """Choose among close entries in float64, (n,) indices within the level."""
-        level = prefix.shape[1]
-        book = self.codebooks[level].astype(np.float64)
+        book = self.codebooks[prefix.shape[1]]
         residual = self._residual(x, prefix)
         distances = np.full(close.shape, np.inf)
         rows, entries = np.nonzero(close)

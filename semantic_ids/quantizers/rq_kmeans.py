@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from semantic_ids.latent import Latent, check_range
 from semantic_ids.progress import progress_bar
 from semantic_ids.quantizers.balanced import balanced_kmeans
-from semantic_ids.quantizers.base import Arrays
+from semantic_ids.quantizers.base import Arrays, check_enough_rows
 from semantic_ids.quantizers.fitted_residual import FittedResidual
 from semantic_ids.quantizers.joint import refine_codebooks
 from semantic_ids.quantizers.kmeans import kmeans
@@ -120,10 +120,10 @@ class RQKMeans(Levelled):
             if there are fewer rows than entries in a codebook, or the rows are not finite.
         """
         matrix = Latent.of(latent).matrix
-        self.check_items(len(matrix))
+        check_enough_rows(len(matrix), max(self.codebook_sizes))
         books, residual = [], matrix.copy()
         levels = progress_bar(self.codebook_sizes, description="codebooks", progress=progress)
-        for level in range(len(levels)):
+        for level, _ in enumerate(levels):
             wide = level > 0 and self.prefix_weight > 0
             seen = looked_up(matrix, residual, self.prefix_weight) if wide else residual
             book, codes = self._best_book(seen, level)

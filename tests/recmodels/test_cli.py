@@ -7,12 +7,14 @@ import sys
 
 import numpy as np
 import pytest
+import typer
 from typer.main import get_command
 
 from recmodels import DynamicFusion, Optimisation, QBert4Rec, QBert4RecSpec
 from recmodels.cli import app
 from recmodels.data import read_dataset, synthetic_catalogue
-from semantic_ids import RQKMeans, Tokenizer, TokenizerSpec
+from semantic_ids import RQKMeans, Tokenizer, TokenizerSpec, UnknownItemError
+from semantic_ids.cli.specs import resolve
 
 SETS = {
     "tokenizer.fuser.optimisation.epochs": 1,
@@ -141,11 +143,16 @@ def test_a_fitted_tokenizer_takes_the_place_of_the_first_stages(call, tmp_path):
     assert QBert4Rec.load(tmp_path / "model").tokenizer.fingerprint == given.fingerprint
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code"),
-    [(["recommend", "model", "nobody"], 1), (["recommend", "model"], 2)],
-)
-def test_errors_are_one_line(trained, command, arguments, code):
-    ended = command(*arguments)
-    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (code, "", 1)
-    assert ended.stderr.startswith("semantic-ids")
+def test_errors_name_what_is_wrong(call):
+    with pytest.raises(UnknownItemError, match="nobody"):
+        call("recommend", "model", "nobody")
+    with pytest.raises(typer.BadParameter, match="--histories"):
+        call("recommend", "model")
+    Tokenizer.from_codes(None, [[0], [1]]).save("other")
+    with pytest.raises(FileExistsError, match="not that of a qbert4rec"):
+        call("train", "data", "--out", "other")
+
+
+def test_an_option_changes_its_field_alone():
+    spec = resolve(QBert4RecSpec, None, {}, ["pretraining.epochs=2"])
+    assert spec == QBert4RecSpec(pretraining=Optimisation(epochs=2, learning_rate=3e-3))

@@ -240,7 +240,7 @@ def test_a_tokenizer_cut_off_while_its_quantizer_trains_goes_on_bit_for_bit(
 ):
     """Two trainings in one fit: the first is read back, the second goes on."""
     spec = RQVAE(
-        levels=2,
+        levels=3,
         codebook_size=8,
         hidden=(16,),
         code_dim=8,

@@ -1,6 +1,7 @@
 """What importing the package costs, and what it offers."""
 
 import ast
+import importlib
 import inspect
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import semantic_ids
 SOURCES = sorted(Path(semantic_ids.__file__).parent.rglob("*.py"))
 HEAVY = [
     *("torch", "faiss", "sklearn", "scipy", "pandas", "polars", "pyarrow", "matplotlib"),
-    *("safetensors", "sentence_transformers"),
+    *("plotly", "safetensors", "sentence_transformers", "transformers"),
 ]
 
 
@@ -27,7 +28,10 @@ def imported(path):
 
 
 def test_importing_the_package_imports_nothing_heavy():
-    code = f"import sys, semantic_ids; print([name for name in {HEAVY} if name in sys.modules])"
+    code = (
+        "import sys, semantic_ids, semantic_ids.interop; "
+        f"print([name for name in {HEAVY} if name in sys.modules])"
+    )
     found = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
@@ -62,3 +66,10 @@ def test_every_public_name_is_explained(name):
     text = inspect.getdoc(getattr(semantic_ids, name))
     assert text
     assert ">>>" in text or "\nAttributes\n" in text
+
+
+def test_without_transformers_the_error_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    monkeypatch.delitem(sys.modules, "semantic_ids.interop.generation", raising=False)
+    with pytest.raises(ImportError, match=r"pip install 'semantic-ids\[hf\]'"):
+        importlib.import_module("semantic_ids.interop.generation")

@@ -1,8 +1,10 @@
 """Codebook statistics against loops, scipy and scikit-learn."""
 
+import re
 import sys
 import time
 from collections import Counter
+from html import unescape
 
 import numpy as np
 import pytest
@@ -276,3 +278,22 @@ def test_rows_that_are_all_the_same_have_no_relative_error(value):
 def test_nothing_lost_is_no_error():
     x = np.random.default_rng(0).normal(size=(9, 2)).astype(np.float32)
     assert relative_errors(np.zeros((9, 3)), x) == [0.0, 0.0, 0.0]
+
+
+def test_notebooks_show_a_table_in_which_text_is_escaped():
+    errors = {"<script>alert(1)</script>": [0.5, 0.25]}
+    figures = codebook_statistics(
+        np.array([[0, 0], [0, 1], [1, 0], [1, 0]]),
+        (2, 4),
+        relative_errors=[0.5, 0.25],
+        modality_errors=errors,
+    )
+    html = figures._repr_html_()
+    assert "<script" not in html
+    assert "error, &lt;script&gt;" in html
+    rows = re.findall(r"<tr>(.*?)</tr>", html)
+    cells = [re.findall(r"<t[dh]>(.*?)</t[dh]>", row) for row in rows]
+    shown = str(figures).splitlines()
+    for line, row in zip(shown[-len(rows) :], cells, strict=True):
+        assert line.split() == unescape(" ".join(row)).split()
+    assert all(line in unescape(html) for line in shown[: -len(rows)])

@@ -72,7 +72,7 @@ def fit(spec=SPEC, *, kill_at=None, data=0, description="toy", figures=None, nam
             description=description,
             progress=False,
             rng=rng,
-            identity=identity(spec, x.numpy()),
+            identity=lambda: identity(spec, x.numpy()),
         )
     return module, log
 

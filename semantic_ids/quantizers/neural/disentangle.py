@@ -160,27 +160,25 @@ class DisentanglingObjective(Objective):
         specific = branches.specific_parts(batch)
         towards = functional.normalize(self.project(self.get_buffer("behaviour")[step.rows]), dim=1)
         known = self.get_buffer("known")[step.rows]
-        of_behaviour = network.streams.quantized(towards[known], 0)
-        vectors = (*step.quantized.vectors, *of_behaviour.vectors)
-        entries = (*step.quantized.entries, *of_behaviour.entries)
-        align, bound = [], []
+        vectors, entries = step.quantized.vectors, step.quantized.entries
+        if known.any():
+            of_behaviour = network.streams.quantized(towards[known], 0)
+            vectors = (*vectors, *of_behaviour.vectors)
+            entries = (*entries, *of_behaviour.entries)
+        # Where a batch has no item with a modality, or none that anybody knows, nothing is lost.
+        align, bound = [step.x.new_zeros(())], [step.x.new_zeros(())]
         for m, there in enumerate(present.unbind(dim=1)):
             both = there & known
-            align.append(info_nce(parts[both, m], towards[both], spec.temperature))
-            # The behaviour part stays what behaviour makes it: the specific part has to give way.
-            pair = parts[there, m].detach(), specific[there, m]
-            club = cast(Club, self.clubs[m])
-            if self.training:
-                self._fit_club(club, pair[0], pair[1].detach())
-            # The bound is lowered by the parts, not by a worse q.
-            fixed = {name: value.detach() for name, value in club.named_parameters()}
-            bound.append(functional_call(club, fixed, pair))
+            if both.any():
+                align.append(info_nce(parts[both, m], towards[both], spec.temperature))
+            if there.any():
+                bound.append(self._bound(m, parts[there, m], specific[there, m]))
         return {
             "reconstruction": spec.reconstruction
             * modal_reconstruction(branches.rebuild(parts, specific), batch, present),
             "decoding": reconstruction_loss(step.rebuilt, step.x),
-            "alignment": spec.alignment * torch.stack(align).mean(),
-            "club": spec.club * torch.stack(bound).mean(),
+            "alignment": spec.alignment * torch.stack(align).sum() / len(blocks),
+            "club": spec.club * torch.stack(bound).sum() / len(blocks),
             "codebook": codebook_loss(vectors, entries),
             "commitment": self.commitment * commitment_loss(vectors, entries),
         }
@@ -189,10 +187,18 @@ class DisentanglingObjective(Objective):
         """Give CLUB's nets a new optimiser of their own: no state that a checkpoint lacks."""
         self.optimiser = torch.optim.Adam(self.clubs.parameters(), lr=self.spec.club_learning_rate)
 
-    def _fit_club(self, club: Club, parts: Tensor, specific: Tensor) -> None:
-        with torch.enable_grad():
+    def _bound(self, modality: int, parts: Tensor, specific: Tensor) -> Tensor:
+        """Fit q to the parts as they are, and return the bound with a gradient for the specific.
+
+        The behaviour part stays what behaviour makes it: the specific part has to give way. And
+        the bound is to be lowered by the parts, not by a worse q.
+        """
+        club, parts = cast(Club, self.clubs[modality]), parts.detach()
+        if self.training:
             for _ in range(self.spec.club_steps):
                 self.optimiser.zero_grad(set_to_none=True)
-                club.misfit(parts, specific).backward()
+                club.misfit(parts, specific.detach()).backward()
                 self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
+            self.optimiser.zero_grad(set_to_none=True)
+        fixed = {name: value.detach() for name, value in club.named_parameters()}
+        return functional_call(club, fixed, (parts, specific))

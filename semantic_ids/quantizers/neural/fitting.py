@@ -48,7 +48,7 @@ def fit_neural(
             bfloat16=spec.precision == "bfloat16",
             workers=launched_workers(device),
             rng=fit.rng,
-            identity=identity(spec, latent.matrix, latent.present, *_arrays(side)),
+            identity=lambda: identity(spec, latent.matrix, latent.present, *_arrays(side)),
         )
     return FittedNeural(spec, network, blocks, log)
 

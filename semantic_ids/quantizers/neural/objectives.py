@@ -57,10 +57,10 @@ def modal_reconstruction(
 def decorrelation(outputs: Tensor) -> Tensor:
     """Mean over the pairs of slots of the squared correlations between their columns.
 
-    For slots a, b this is ``||corr(z_a, z_b)||_F^2``, with the correlations taken over the
-    batch: 0 where slots are linearly independent, up to the number of columns where one slot
-    repeats another. It is a stand-in for MMQ's orthogonality of weights, and one reading of
-    LAMIA's palette of separate aspects.
+    For slots a, b of d columns this is ``||corr(z_a, z_b)||_F^2 / d``, with the correlations
+    taken over the batch: 0 where slots are linearly independent, 1 where one repeats the other
+    and its columns are uncorrelated. It is a stand-in for MMQ's orthogonality of weights, and
+    one reading of LAMIA's palette of separate aspects.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def decorrelation(outputs: Tensor) -> Tensor:
     scaled = centred / (centred.square().mean(dim=0) + 1e-6).sqrt()
     flat = scaled.reshape(n, slots * width)
     squares = (flat.T @ flat / n).square().reshape(slots, width, slots, width).sum(dim=(1, 3))
-    return (squares.sum() - squares.diagonal().sum()) / (slots * (slots - 1))
+    return (squares.sum() - squares.diagonal().sum()) / (slots * (slots - 1) * width)
 
 
 def orthogonality(weights: Sequence[Tensor]) -> Tensor:

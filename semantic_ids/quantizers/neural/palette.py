@@ -48,8 +48,11 @@ class ItemPalette(nn.Module):
         super().__init__()
         self.tokens, self.width = tokens, width
         self.values = nn.ModuleList(perceptron([d, hidden, tokens * width]) for d in widths)
-        self.keys = nn.Parameter(torch.randn(len(widths) * tokens, width))
-        self.queries = nn.Parameter(torch.randn(slots, width))
+        # Scores begin with a deviation of 0.3: queries that are nearly sure at the start would
+        # stay at their tokens, two of them perhaps at the same one.
+        scale = (0.3 / width**0.5) ** 0.5
+        self.keys = nn.Parameter(scale * torch.randn(len(widths) * tokens, width))
+        self.queries = nn.Parameter(scale * torch.randn(slots, width))
 
     def forward(self, fields: Sequence[Tensor], present: Tensor) -> Tensor:
         """Return the slots (n, S, width).

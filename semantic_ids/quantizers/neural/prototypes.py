@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from semantic_ids.latent import Latent
 from semantic_ids.quantizers.neural.objectives import compactness, separation
 from semantic_ids.training import seeded, train
 
@@ -64,6 +65,40 @@ class Prototypes(nn.Module):
         """
         assigned = functional.gumbel_softmax(self.logits(rows), tau=temperature, dim=1)
         return assigned, assigned @ self.codebook
+
+
+def named_codebook(
+    spec: "PrototypeRQ",
+    latent: Latent,
+    columns: slice,
+    there: np.ndarray,
+    points: np.ndarray,
+    labels: np.ndarray | None,
+    progress: bool | None,
+) -> np.ndarray:
+    """Return the first codebook (K, d) float32: moved prototypes, placed among the items.
+
+    Around one centre and all of one length, the nearest entry is the one of the largest cosine.
+    The length is what brings entries closest to the items that choose them.
+
+    Parameters
+    ----------
+    spec : whether items are centred, and how prototypes are moved.
+    latent : the items.
+    columns, there : where the prototypes lie, and the rows of the items that have these columns.
+    points : (K, columns), the prototypes, centred if the items are.
+    labels, progress : see `move_prototypes`.
+    """
+    rows = latent.matrix[there, columns]
+    gap = rows.mean(axis=0, dtype=np.float64) * spec.centre
+    directions = move_prototypes(spec, rows, points, gap, labels, progress)
+    centred = rows - gap.astype(np.float32)
+    length = (centred @ directions.T).max(axis=1).mean(dtype=np.float64)
+    # Where no prototype lies in the direction of the items, any length orders them rightly.
+    length = max(length, 1e-3 * float(np.abs(centred).max()))
+    book = np.tile(latent.matrix.mean(axis=0, dtype=np.float64), (len(points), 1))
+    book[:, columns] = gap + length * directions
+    return book.astype(np.float32)
 
 
 def move_prototypes(

@@ -4,11 +4,12 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field
 
 from semantic_ids.latent import Latent
 from semantic_ids.optimisation import Optimisation
 from semantic_ids.quantizers.base import Arrays, Quantizer, check_enough_rows
+from semantic_ids.quantizers.levelled import Levelled
 from semantic_ids.side import Side
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class NeuralQuantizer(Quantizer):
         return FittedNeural.of_arrays(self, arrays)
 
 
-class LevelledQuantizer(NeuralQuantizer):
+class LevelledQuantizer(Levelled, NeuralQuantizer):
     """A neural quantizer of so many levels (or slots), each with a codebook.
 
     Parameters
@@ -111,31 +112,5 @@ class LevelledQuantizer(NeuralQuantizer):
     commitment : weight of the commitment loss.
     """
 
-    levels: int = Field(default=4, ge=1, le=64)
-    codebook_size: int | tuple[int, ...] = 256
     hidden: tuple[Width, ...] = (512,)
     commitment: float = Field(default=0.25, ge=0, allow_inf_nan=False)
-
-    @field_validator("codebook_size")
-    @classmethod
-    def _sizes_in_range(cls, value: int | tuple[int, ...]) -> int | tuple[int, ...]:
-        for size in (value,) if isinstance(value, int) else value:
-            if not 1 <= size <= 2**20:
-                raise ValueError(f"codebook_size={size}: expected 1 to {2**20}")
-        return value
-
-    @model_validator(mode="after")
-    def _one_size_a_level(self) -> "LevelledQuantizer":
-        size = self.codebook_size
-        if isinstance(size, tuple) and len(size) != self.levels:
-            raise ValueError(
-                f"codebook_size={size} has {len(size)} entries, levels={self.levels}; "
-                "give one number, or one a level"
-            )
-        return self
-
-    @property
-    def codebook_sizes(self) -> tuple[int, ...]:
-        """Number of codes at each level."""
-        size = self.codebook_size
-        return size if isinstance(size, tuple) else (size,) * self.levels

@@ -6,7 +6,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from semantic_ids import Tokenizer
+from semantic_ids import Features, Popularity, RQKMeans, Side, Tokenizer
 from semantic_ids.cli import coding, tables
 from semantic_ids.cli.output import to_json
 
@@ -109,7 +109,7 @@ def test_decode_writes_files(call, inside, tokenizer, names, tmp_path):
 
 
 def test_decode_writes_one_modality_as_npy(call, arrays, tmp_path):
-    tokenizer = Tokenizer.fit(arrays["text"])
+    tokenizer = Tokenizer.fit(arrays["text"], quantizer=RQKMeans(codebook_size=16))
     tokenizer.save(tmp_path / "one")
     codes = [",".join(map(str, code)) for code in tokenizer.codes[:3].tolist()]
     lines_of(call("decode", tmp_path / "one", *codes, "--out", tmp_path / "a.npy"))
@@ -196,10 +196,10 @@ def test_dry_run_prints_a_spec_that_fit_takes(call, inside, tmp_path):
 
 
 def test_dry_run_reads_no_values(call, tmp_path):
-    with (tmp_path / "big.npy").open("wb") as file:  # 8 TB, of which the head alone is there
+    with (tmp_path / "big.npy").open("wb") as file:
         head = {"descr": "<f4", "fortran_order": False, "shape": (2, 1_000_000)}
         np.lib.format.write_array_header_1_0(file, head)
-        file.truncate(file.tell() + 8_000_000)  # a hole: zeros that take no room
+        file.truncate(file.tell() + 8_000_000)  # a hole of zeros
     result = call("fit", tmp_path / "big.npy", "--codebook-size", 2, "--dry-run")
     assert (result.code, result.err) == (0, "big.npy: 2 x 1000000\n")
 
@@ -217,8 +217,6 @@ def test_parquet_brings_its_ids_or_names_their_column(call, tmp_path, arrays, na
 
 
 def test_side_arrays_reach_the_fit(call, inside, tmp_path, arrays):
-    from semantic_ids import Popularity, RQKMeans, Side
-
     counts = np.arange(300) % 50
     np.save(tmp_path / "counts.npy", counts)
     lines_of(
@@ -238,8 +236,6 @@ def test_side_arrays_reach_the_fit(call, inside, tmp_path, arrays):
 
 
 def test_rows_of_nan_are_missing_where_that_is_said(call, inside, tmp_path, arrays):
-    from semantic_ids import Features, RQKMeans
-
     image = arrays["image"].copy()
     image[::9] = np.nan
     np.save(tmp_path / "image.npy", image)

@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semantic_ids import FSQ, RQVAE, NearestFree, Optimisation, RQKMeans, Suffix, TokenizerSpec
+from semantic_ids import FSQ, RQVAE, NearestFree, RQKMeans, Suffix, TokenizerSpec
 from semantic_ids.cli.specs import resolve
 
 levels = st.integers(1, 64)
@@ -76,10 +76,3 @@ def test_values_are_json(list_of):
 def test_what_is_no_field_is_refused(text):
     with pytest.raises(typer.BadParameter, match="expected FIELD=VALUE"):
         resolve(TokenizerSpec, None, {}, [text])
-
-
-def test_optimisation_is_kept_but_for_what_is_set():
-    from recmodels import QBert4RecSpec
-
-    spec = resolve(QBert4RecSpec, None, {}, ["pretraining.epochs=2"])
-    assert spec.pretraining == Optimisation(epochs=2, learning_rate=3e-3)

@@ -137,6 +137,14 @@ def test_nothing_is_written_to_standard_output(spec, capfd):
 
 
 @every_quantizer
+def test_progress_is_shown_to_its_end_on_request(spec, capfd):
+    spec.fit(latent(), side=side(), progress=True)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "100%" in err
+
+
+@every_quantizer
 def test_as_many_items_as_entries_are_enough(spec):
     rows = latent(n=max(spec.codebook_sizes))
     rows = Latent(rows.matrix, rows.blocks, np.ones_like(rows.present))

@@ -79,7 +79,7 @@ def test_decorrelation_is_the_mean_squared_correlation_of_pairs(seed, n, slots, 
                 corr = np.corrcoef(outputs[:, a].T, outputs[:, b].T)[:width, width:]
                 total += (corr**2).sum()
     found = float(decorrelation(torch.from_numpy(outputs)))
-    assert math.isclose(found, total / (slots * (slots - 1)), rel_tol=1e-2)
+    assert math.isclose(found, total / (slots * (slots - 1) * width), rel_tol=1e-2)
 
 
 def test_decorrelation_bears_constant_columns_and_single_rows():
