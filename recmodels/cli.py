@@ -34,9 +34,7 @@ DropShort = Annotated[
 @app.command()
 def train(
     dataset: Data,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Folder to write.", show_default=False)
-    ] = None,
+    out: options.OutFolder = None,
     tokenizer: Annotated[
         Path | None,
         typer.Option(

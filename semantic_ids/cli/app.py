@@ -3,6 +3,7 @@
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
 from functools import cached_property
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
@@ -14,6 +15,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from semantic_ids.cli.coding import decode, encode, lookup, neighbours
+from semantic_ids.cli.exchanging import export, from_codes, report
 from semantic_ids.cli.fitting import fit
 from semantic_ids.cli.growing import add, remove
 from semantic_ids.cli.judging import compare, describe, drift, explain, stats
@@ -61,10 +63,11 @@ app = typer.Typer(cls=_Root, add_completion=False, rich_markup_mode=None)
 
 _OWN: list[Callable[..., None]] = [
     *(fit, encode, add, remove, decode, lookup, neighbours),
-    *(explain, describe, stats, compare, drift),
+    *(explain, describe, stats, compare, drift, report),
+    *(export, from_codes),
 ]
 for _command in _OWN:
-    app.command(_command.__name__)(_command)
+    app.command(_command.__name__.replace("_", "-"))(_command)
 
 
 def _print_version(wanted: bool) -> None:
@@ -107,7 +110,9 @@ def run(arguments: list[str]) -> int:
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
     try:
-        return get_command(app).main(kept, prog_name="semantic-ids", standalone_mode=False) or 0
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            return get_command(app).main(kept, prog_name="semantic-ids", standalone_mode=False) or 0
     except ReaderGone:
         # What is left in the buffer would complain once more when the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -120,6 +125,10 @@ def run(arguments: list[str]) -> int:
         else:
             sys.stderr.write(f"{_line(error)}\n")
         return getattr(error, "exit_code", 1)
+
+
+def _warn(message: Warning | str, *_: Any) -> None:
+    sys.stderr.write(f"semantic-ids: warning: {' '.join(str(message).split())}\n")
 
 
 def _line(error: Exception) -> str:

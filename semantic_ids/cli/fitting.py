@@ -16,9 +16,7 @@ _SIDE = ("collaborative", "graph", "counts", "labels", "prototypes")
 
 def fit(
     features: options.FeatureArguments,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Folder to write.", show_default=False)
-    ] = None,
+    out: options.OutFolder = None,
     ids: options.FeatureIds = None,
     spec: options.SpecFile = None,
     sets: options.Sets = None,

@@ -7,7 +7,7 @@ import typer
 from semantic_ids.cli import options
 from semantic_ids.cli.coding import code_columns, tokens_wanted
 from semantic_ids.cli.feature_files import read_features
-from semantic_ids.cli.output import emit, say, to_json
+from semantic_ids.cli.output import check_file, emit, say, to_json
 from semantic_ids.cli.tables import id_blocks
 
 
@@ -29,6 +29,7 @@ def add(
     """
     from semantic_ids import Tokenizer
 
+    check_file(out)  # before anything changes
     tokenizer = Tokenizer.load(folder)
     new = read_features(features, ids, nan_is_missing=nan_is_missing, like=tokenizer.ids)
     codes = tokenizer.add(new, update=update)
@@ -56,10 +57,9 @@ def remove(
         raise typer.BadParameter("give ids, or --ids FILE: one of them")
     tokenizer = Tokenizer.load(folder)
     before = len(tokenizer)
-    # All are looked at before any is removed, and nothing is saved if one is unknown.
-    for part in list(id_blocks(items or [], ids, tokenizer.ids)):
+    for part in id_blocks(items or [], ids, tokenizer.ids):
         tokenizer.remove(part)
-    tokenizer.save(folder)
+    tokenizer.save(folder)  # if every one of them was there
     removed = before - len(tokenizer)
     if as_json:
         say(to_json({"removed": removed, "items": len(tokenizer)}))

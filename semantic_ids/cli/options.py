@@ -19,7 +19,10 @@ _CODES = (
 )
 
 Folder = Annotated[Path, typer.Argument(help="A tokenizer that fit wrote.", show_default=False)]
-OutFolder = Annotated[Path, typer.Option("--out", help="Folder to write.", show_default=False)]
+OutFolder = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="FOLDER", help="Folder to write.", show_default=False),
+]
 
 FeatureArguments = Annotated[
     list[str], typer.Argument(metavar="FEATURES", help=_FEATURES, show_default=False)

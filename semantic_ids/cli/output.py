@@ -117,11 +117,19 @@ def emit(
                     file.writelines(f"{row}\n" for row in make(block))
 
 
+def check_file(out: Path | None) -> None:
+    """Refuse a file that cannot be written for want of its folder, or that is a folder."""
+    if out is not None and not out.resolve().parent.is_dir():
+        raise FileNotFoundError(f"{out}: there is no such folder to write into")
+    if out is not None and out.is_dir():
+        raise IsADirectoryError(f"{out}: is a folder; expected a file or nothing")
+
+
 @contextmanager
 def _replaced(out: Path) -> Iterator[Path]:
     """Give a path to write; what stands there at the end replaces `out`, or goes at an error."""
-    folder = out.resolve().parent
-    handle, name = tempfile.mkstemp(dir=folder, prefix=".writing-")
+    check_file(out)
+    handle, name = tempfile.mkstemp(dir=out.resolve().parent, prefix=".writing-")
     os.close(handle)
     path = Path(name)
     try:

@@ -251,7 +251,7 @@ def _text(path: Path, read: Any) -> Iterator[Block]:
 @contextmanager
 def _opened(path: Path) -> Iterator[IO[str]]:
     opener: Any = gzip.open if path.suffix.lower() == ".gz" else open
-    with opener(path, "rt", encoding="utf-8", newline="") as file:
+    with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
         yield file
 
 

@@ -245,3 +245,60 @@ def test_rows_of_nan_are_missing_where_that_is_said(call, inside, tmp_path, arra
     features = Features({"text": arrays["text"], "image": image}, missing="nan")
     expected = Tokenizer.fit(features, quantizer=RQKMeans(codebook_size=16))
     assert Tokenizer.load(tmp_path / "tokens").codes.tolist() == expected.codes.tolist()
+
+
+@pytest.mark.parametrize("ending", ["index.json", "parquet", "codes"])
+def test_export_and_from_codes_hand_on_the_unique_codes(call, inside, tokenizer, tmp_path, ending):
+    file = tmp_path / f"codes.{ending}"
+    formats = [["--to", "parquet"], ["--from", "parquet"]] if ending == "codes" else [[], []]
+    lines_of(call("export", "tokens", file, *formats[0]))
+    words = ["from-codes", file, "--out", tmp_path / "again", "--resolver", "none"]
+    lines_of(call(*words, *formats[1]))
+    again = Tokenizer.load(tmp_path / "again")
+    assert again.ids.tolist() == tokenizer.ids.tolist()
+    assert again.codes.tolist() == tokenizer.codes.tolist()
+    assert again.ordered
+
+
+def test_from_codes_tells_items_with_one_code_apart(call, tmp_path):
+    np.save(tmp_path / "codes.npy", [[1, 2], [1, 2], [0, 0]])
+    words = ["from-codes", tmp_path / "codes.npy", "--out", tmp_path / "tokens"]
+    assert call(*words, "--resolver", "none").code == 1
+    lines_of(call(*words, "--parallel"))
+    tokenizer = Tokenizer.load(tmp_path / "tokens")
+    assert tokenizer.codes.tolist() == [[1, 2, 0], [1, 2, 1], [0, 0, 0]]
+    assert not tokenizer.ordered
+
+
+def test_report_writes_the_page(call, inside, tokenizer, arrays, names, tmp_path):
+    titles = {"id": names[:2], "title": ["Green tea", "Milk"]}
+    rows = [dict(zip(titles, row, strict=True)) for row in zip(*titles.values(), strict=True)]
+    words = ["--features", "text=text.npy", "--features", "image=image.npy", "--items", "-"]
+    stdin = "\n".join(map(json.dumps, rows))
+    page = tmp_path / "page.html"
+    assert lines_of(call("report", "tokens", page, *words, stdin=stdin)) == [str(page)]
+    tokenizer.report(tmp_path / "expected.html", arrays, titles, progress=False)
+    assert page.read_text() == (tmp_path / "expected.html").read_text()
+
+
+def test_features_and_categories_come_in_any_order_with_ids(
+    call, inside, tokenizer, arrays, names, tmp_path
+):
+    order = np.random.default_rng(3).permutation(len(names))
+    for name, array in arrays.items():
+        np.save(tmp_path / f"{name}.npy", array[order])
+    (tmp_path / "ids.txt").write_text("".join(f"{names[row]}\n" for row in order))
+    labels = {name: row % 5 for row, name in enumerate(names) if row % 4}
+    with (tmp_path / "labels.jsonl").open("w") as file:
+        file.writelines(
+            json.dumps({"item_id": name, "category": labels[name]}) + "\n"
+            for name in sorted(labels)
+        )
+    words = [w for name in arrays for w in ("--features", f"{name}={tmp_path / name}.npy")]
+    words += ["--ids", tmp_path / "ids.txt", "--categories", tmp_path / "labels.jsonl", "--json"]
+    expected = tokenizer.statistics(arrays, [labels.get(name) for name in names]).to_dict()
+    (found,) = objects_of(call("stats", "tokens", *words))
+    for level, right in zip(found["levels"], json.loads(to_json(expected))["levels"], strict=True):
+        assert level["categories"] == pytest.approx(right["categories"])
+        assert level["modality_errors"] == pytest.approx(right["modality_errors"])
+    assert found["categorised"] == len(labels)

@@ -1,5 +1,8 @@
 """Every error is one line, with the exit code of its kind; nothing is written."""
 
+import shutil
+import warnings
+
 import numpy as np
 import pytest
 
@@ -82,6 +85,11 @@ WRONG = {
     "an empty prefix": "describe published 1,1",
     "features of other items": "stats tokens --features text=short.npy",
     "categories of nobody": "stats tokens --categories codes.csv",
+    "a format unknown": "export tokens out.csv",
+    "ids that a format cannot hold": "export tokens out.npy",
+    "codes that collide": "from-codes same.npy --out out --resolver none",
+    "no codes to make one of": "from-codes text.npy --out out",
+    "a page in no folder": "report tokens nothing/page.html",
     "ids of two kinds": "compare tokens numbered",
     "a folder that cannot be": "encode tokens --all --out nothing/out.csv",
 }
@@ -90,13 +98,12 @@ WRONG = {
 @pytest.fixture(scope="session")
 def broken(shop, tmp_path_factory):
     """A copy of the shop, with files that cannot be used."""
-    import shutil
-
     folder = tmp_path_factory.mktemp("broken") / "shop"
     shutil.copytree(shop, folder)
     (folder / "empty").mkdir()
     np.save(folder / "short.npy", np.zeros((5, 12), np.float32))
     np.save(folder / "numbers.npy", np.arange(3))
+    np.save(folder / "same.npy", np.zeros((3, 2), np.int64))
     (folder / "three.txt").write_text("a\nb\nc\n")
     (folder / "damaged.npy").write_bytes((folder / "text.npy").read_bytes()[:500])
     (folder / "damaged.parquet").write_bytes(b"PAR1 and no more")
@@ -158,6 +165,27 @@ def test_an_error_of_the_program_says_so(call, shop, monkeypatch):
     result = call("encode", shop / "tokens", "x")
     assert (result.code, result.err.count("\n")) == (1, 1)
     assert "AttributeError: no such thing (an error of the program" in result.err
+
+
+def test_a_warning_is_one_line(call, shop, monkeypatch):
+    def warn(*_):
+        warnings.warn("look\nhere", stacklevel=1)
+        raise ValueError("and then")
+
+    monkeypatch.setattr("semantic_ids.Tokenizer.load", warn)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        result = call("encode", shop / "tokens", "x")
+    assert result.err == "semantic-ids: warning: look here\nsemantic-ids: and then\n"
+
+
+def test_add_changes_nothing_if_its_codes_cannot_be_written(call, broken, monkeypatch):
+    monkeypatch.chdir(broken)
+    before = (broken / "tokens" / "manifest.json").read_bytes()
+    words = ["add", "tokens", "text=text.npy", "image=image.npy", "--ids", "ids.txt"]
+    check(call(*words, "--out", "nothing/codes.csv"), 1)
+    check(call(*words, "--out", "empty"), 1)
+    assert (broken / "tokens" / "manifest.json").read_bytes() == before
 
 
 def test_errors_of_several_lines_become_one():
