@@ -239,9 +239,9 @@ def _write_arrays(folder: Path, name: str, arrays: Mapping[str, np.ndarray]) -> 
 
     # Not ascontiguousarray, which gives a single number one dimension.
     contiguous = {key: np.asarray(array, order="C") for key, array in arrays.items()}
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=_TEMPORARY)
-    os.close(handle)
-    path = Path(temporary)
+    # A folder, since safetensors puts a temporary file of its own beside the one it writes.
+    place = Path(tempfile.mkdtemp(dir=folder, prefix=_TEMPORARY))
+    path = place / name
     save_file(contiguous, path)
     path.chmod(0o644)
     _sync(path)
@@ -256,6 +256,7 @@ def _write_arrays(folder: Path, name: str, arrays: Mapping[str, np.ndarray]) -> 
         },
     )
     path.replace(folder / file.name)
+    place.rmdir()
     return file
 
 
@@ -279,12 +280,16 @@ def _sync(path: Path) -> None:
 
 def _remove_unreferenced(folder: Path, kept: set[str]) -> None:
     for path in folder.iterdir():
-        if _is_ours(path) and path.name not in kept:
+        if not _is_ours(path) or path.name in kept:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
             path.unlink(missing_ok=True)
 
 
 def _is_ours(path: Path) -> bool:
-    """Say whether a file is one that a writer leaves behind when it is cut off."""
+    """Say whether a file or folder is one that a writer leaves behind when it is cut off."""
     return bool(_DATA_FILE.fullmatch(path.name)) or path.name.startswith(_TEMPORARY)
 
 
