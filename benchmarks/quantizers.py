@@ -11,6 +11,9 @@ whose package is not installed, that fail or that take too long are listed as no
 rectokens asks for triton, which has no build for every platform and which its k-means does not
 need on a processor; hence `--no-deps`.
 
+Methods that learn from interactions get what `recmodels.data.side_of` builds from the training
+part of the folder's histories.
+
 Columns: relative error (squared error over variance); utilisation, the mean share of entries in
 use; conditional entropy, the mean over levels of H(code | codes before) in nats; collision rate,
 1 - distinct codes / items, before any repair; recall@10, the share of an item's 10 nearest items
@@ -20,6 +23,7 @@ process, and how many of them were there before the fit.
 """
 
 import argparse
+import gzip
 import importlib.util
 import json
 import os
@@ -29,6 +33,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -37,17 +42,31 @@ from typing import Any
 import numpy as np
 from peers import PEERS, Encode, Method
 
+from recmodels.data import Split, read_dataset, side_of
 from semantic_ids import (
+    FSQ,
+    LAMIA,
+    LETTER,
+    MMQ,
     OPQ,
+    PSRQ,
     RQOPQ,
+    RQVAE,
+    BBQRec,
     Concat,
     Features,
     HierarchicalKMeans,
+    MMGRec,
     ProductKMeans,
+    ProductVQ,
+    PrototypeRQ,
     Quantizer,
     RQKMeans,
+    Side,
 )
 from semantic_ids.statistics import codebook_statistics
+
+PROTOTYPES = 64
 
 #: The package's own methods: another one is a line here.
 SPECS: dict[str, Quantizer] = {
@@ -61,6 +80,16 @@ SPECS: dict[str, Quantizer] = {
     "opq-4": OPQ(slots=4),
     "opq-32": OPQ(slots=32),
     "rq-opq": RQOPQ(head=RQKMeans(levels=2), tail=OPQ(slots=2)),
+    "psrq": PSRQ(modalities=("features",), levels=2),
+    "prototype-rq": PrototypeRQ(names=tuple(f"category {i}" for i in range(PROTOTYPES))),
+    "rq-vae": RQVAE(),
+    "letter": LETTER(),
+    "mmgrec": MMGRec(levels=4),
+    "bbqrec": BBQRec(levels=4),
+    "mmq": MMQ(),
+    "lamia": LAMIA(),
+    "product-vq": ProductVQ(),
+    "fsq": FSQ(sizes=(256,) * 4),
 }
 QUERIES, NEIGHBOURS = 1000, 10
 ENCODING_SECONDS = 1.0  # encoding is repeated for so long; the fastest run counts
@@ -98,20 +127,20 @@ class Result:
     levels: list[dict[str, Any]] = field(default_factory=list)
 
 
-def ours(spec: Quantizer) -> Method:
+def ours(spec: Quantizer, side: Side) -> Method:
     """Fit a quantizer of the package."""
 
     def fit(x: np.ndarray) -> tuple[tuple[int, ...], Encode, Encode]:
-        fitted = spec.fit(x, progress=False)
+        fitted = spec.fit(x, side=side, progress=False)
         return fitted.codebook_sizes, fitted.encode, fitted.decode
 
     return fit
 
 
-#: Name -> package on the index, module to import, method.
-METHODS: dict[str, tuple[str, str, Method]] = {
-    **{name: ("semantic-ids", "semantic_ids", ours(spec)) for name, spec in SPECS.items()},
-    **PEERS,
+#: Name -> package on the index, module to import.
+METHODS: dict[str, tuple[str, str]] = {
+    **dict.fromkeys(SPECS, ("semantic-ids", "semantic_ids")),
+    **{name: (package, module) for name, (package, module, _) in PEERS.items()},
 }
 
 
@@ -124,10 +153,30 @@ def read_vectors(folder: Path) -> np.ndarray:
     return Concat().fit(features).transform(features).matrix
 
 
+def read_side(folder: Path, x: np.ndarray) -> Side:
+    """Build what some methods learn from beside the vectors, from training interactions alone.
+
+    The prototypes are the means of the items of the most frequent categories.
+    """
+    dataset = read_dataset(folder, short_users="drop")
+    assert dataset.histories is not None
+    learnt = side_of(Split.leave_one_out(dataset.histories, dataset.size))
+    with gzip.open(folder / "items.jsonl.gz", "rt", encoding="utf-8") as lines:
+        categories = [str(json.loads(line).get("categories")) for line in lines]
+    common = [name for name, _ in Counter(categories).most_common(PROTOTYPES)]
+    labels = np.array(categories)
+    prototypes = np.stack([x[labels == name].mean(axis=0) for name in common])
+    return Side(learnt.collaborative, learnt.graph, learnt.counts, prototypes=prototypes)
+
+
 def measure(name: str, folder: Path) -> Result:
     """Fit and encode by one method, in this process."""
-    package, _, method = METHODS[name]
+    package, _ = METHODS[name]
     x = read_vectors(folder)
+    if name in SPECS:
+        method = ours(SPECS[name], read_side(folder, x) if SPECS[name].needs else Side())
+    else:
+        method = PEERS[name][2]
     before = peak_megabytes()
     start = time.perf_counter()
     sizes, encode, decode = method(x)
@@ -189,7 +238,7 @@ def peak_megabytes() -> float:
 
 def run_apart(name: str, folder: Path, limit: float) -> Result:
     """Measure in a process of its own; say why where that fails."""
-    package, module, _ = METHODS[name]
+    package, module = METHODS[name]
     if importlib.util.find_spec(module) is None:
         return Result(name, package, not_run=f"{package} is not installed")
     try:
