@@ -208,6 +208,22 @@ class Catalogue:
         all_rows = (self._all_ids, self._all_codes, self._all_content, still_gone)
         return self._with(all_rows, self._by_id.inserted(self._all_ids, back), self._by_code)
 
+    def without_retired(self) -> "Catalogue":
+        """Return a catalogue that has forgotten its retired rows: their codes are free."""
+        if self._there is None:
+            return self
+        return Catalogue(
+            self._all_ids[self._there],
+            self._all_codes[self._there],
+            self._all_content[self._there],
+            self.sizes,
+        )
+
+    @property
+    def retired_rows(self) -> int:
+        """How many rows are kept of items that are gone, or moved to another code."""
+        return 0 if self._there is None else len(self._gone) - len(self._there)
+
     def _with(
         self,
         all_rows: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],

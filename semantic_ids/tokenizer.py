@@ -239,6 +239,28 @@ class Tokenizer:
         catalogue = self._catalogue.retired(self._catalogue.rows(ids))
         self._change(with_catalogue(self._fitted, catalogue))
 
+    def free_retired(self) -> int:
+        """Forget removed and moved items, so that new ones may get their codes.
+
+        Without this no code is ever given out twice. Models and logs that still hold such a code
+        will take it for the new item's.
+
+        Returns
+        -------
+        freed : how many codes are free now that were not.
+
+        Examples
+        --------
+        >>> tokenizer = Tokenizer.from_codes(["a", "b"], [[0], [1]])
+        >>> tokenizer.remove("a")
+        >>> tokenizer.free_retired()
+        1
+        """
+        freed = self._catalogue.retired_rows
+        if freed:
+            self._change(with_catalogue(self._fitted, self._catalogue.without_retired()))
+        return freed
+
     def _change(self, fitted: Fitted) -> None:
         self._fitted, self._trie = fitted, None
 

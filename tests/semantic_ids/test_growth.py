@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from semantic_ids import (
+    CollisionError,
     NearestFree,
     NoCodecError,
     RQKMeans,
@@ -240,3 +241,24 @@ def test_a_writer_at_work_keeps_others_out_until_it_ends(tmp_path):
         process.kill()  # a crash leaves no lock behind
         process.wait()
         write_state(tmp_path, State("toy", {}, {}))
+
+
+def test_retired_codes_are_given_out_again_only_if_asked():
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(60, 4))
+    quantizer = RQKMeans(levels=2, codebook_size=8)  # 64 codes
+    tokenizer = Tokenizer.fit(features, quantizer=quantizer, progress=False)
+    gone = tokenizer.encode([0, 1, 2])
+    tokenizer.remove([0, 1, 2])
+    new = rng.normal(size=(5, 4))
+    with pytest.raises(CollisionError):  # 57 items and 3 retired codes leave room for 4
+        tokenizer.add(new, ids=np.arange(100, 105))
+    before, generation = tokenizer.codes.copy(), tokenizer.generation
+    assert tokenizer.free_retired() == 3
+    assert tokenizer.free_retired() == 0
+    assert tokenizer.generation == generation + 1
+    codes = tokenizer.add(new, ids=np.arange(100, 105))
+    np.testing.assert_array_equal(tokenizer.codes[:57], before)
+    assert len(np.unique(tokenizer.codes, axis=0)) == 62
+    freed = {tuple(code) for code in gone.tolist()}
+    assert freed & {tuple(code) for code in codes.tolist()}
