@@ -92,3 +92,11 @@ def test_more_starts_than_distinct_points(distinct):
     points = np.repeat(np.eye(3, dtype=np.float32)[:distinct], 10, axis=0)
     starts = spread_starts(points, 5, np.random.default_rng(0))
     assert len(np.unique(starts, axis=0)) == distinct
+
+
+@pytest.mark.parametrize("exponent", [-60, -10, 10, 60])
+def test_powers_of_two_scale_the_centroids_and_nothing_else(exponent):
+    points = np.random.default_rng(0).normal(size=(300, 5)).astype(np.float32)
+    plain = kmeans(points, 16, iterations=5, seed=0)
+    scaled = kmeans(np.ldexp(points, exponent), 16, iterations=5, seed=0)
+    np.testing.assert_array_equal(scaled, np.ldexp(plain, exponent))
