@@ -12,6 +12,10 @@ from semantic_ids.resolvers.offers import Offers, stable_matching
 
 #: Codes that are named for an item at first, and doubled where none of them is left for it.
 FIRST_CANDIDATES = 32
+#: Free codes of them that are kept for an item that has no equal.
+_FIRST_OFFERS = 4
+#: Items whose candidates are searched together.
+_BLOCK_MOVERS = 1 << 14
 #: As far as any list goes.
 _ALL = int(np.iinfo(np.int32).max)
 
@@ -129,14 +133,37 @@ class _Lists:
     ) -> None:
         self._movers, self._space = movers, space
         self._candidates, self._errors = candidates, errors
-        everyone, self._total = np.arange(len(movers)), math.prod(space.sizes)
-        width = min(FIRST_CANDIDATES, self._total)
-        codes, costs = candidates(movers, width)
-        costs = costs - errors[movers, None]
-        self._kinds = _kinds(errors[movers], codes, costs)
+        self._total, self._number = math.prod(space.sizes), len(movers)
+        self._own = np.arange(len(movers))
+        self._widths = np.full(len(movers), min(FIRST_CANDIDATES, self._total))
+        self._lists, self._kinds = self._first_lists()
         self._skip, self._reach = _shares(self._kinds, space.capacity)
-        self._lists, self._number = Offers.of(everyone, codes, costs, space), len(movers)
-        self._own, self._widths = everyone, np.full(len(movers), width)
+
+    def _first_lists(self) -> tuple[Offers, np.ndarray]:
+        """Return the beginning of each mover's first list, and which movers are equal.
+
+        Few movers get beyond it, and those who do ask again: so memory does not grow with all
+        that was named. Movers that may have equals keep whole lists, which these share.
+        """
+        parts, lists = [], []
+        may_have_equals = _shared(self._errors[self._movers])
+        for start in range(0, len(self._movers), _BLOCK_MOVERS):
+            block = np.arange(start, min(start + _BLOCK_MOVERS, len(self._movers)))
+            rows = self._movers[block]
+            codes, costs = self._candidates(rows, int(self._widths[start]))
+            costs = costs - self._errors[rows, None]
+            offers = Offers.of(block, codes, costs, self._space)
+            place = np.arange(len(offers.mover)) - np.searchsorted(offers.mover, offers.mover)
+            late = (place >= _FIRST_OFFERS) & ~may_have_equals[offers.mover]
+            self._widths[offers.mover[late]] = 0
+            parts.append(offers.at(np.flatnonzero(~late)))
+            shared = may_have_equals[block]
+            lists.append((codes[shared], costs[shared]))
+        codes, costs = (np.concatenate(found) for found in zip(*lists, strict=True))
+        kinds = np.arange(len(self._movers))
+        alike = np.flatnonzero(may_have_equals)
+        kinds[alike] = len(kinds) + _kinds(self._errors[self._movers[alike]], codes, costs)
+        return Offers.joined(parts), kinds
 
     def offers(self, movers: np.ndarray) -> Offers:
         """Return the part of their lists that some movers go through now."""
@@ -158,7 +185,8 @@ class _Lists:
         short = at_the_end[~whole]
         widths = self._widths[short]
         for width in np.unique(widths).tolist():
-            self._lengthen(short[widths == width], min(2 * width, self._total))
+            longer = max(2 * width, FIRST_CANDIDATES)
+            self._lengthen(short[widths == width], min(longer, self._total))
 
     def _lengthen(self, movers: np.ndarray, width: int) -> None:
         """Ask for more candidates; one of several equal movers is asked for all."""
@@ -181,17 +209,20 @@ class _Lists:
             )
 
 
+def _shared(values: np.ndarray) -> np.ndarray:
+    """Say which values occur more than once, (n,) bool."""
+    _, which, count = np.unique(values, return_inverse=True, return_counts=True)
+    return count[which] > 1
+
+
 def _kinds(errors: np.ndarray, codes: np.ndarray, costs: np.ndarray) -> np.ndarray:
-    """Give movers one number, (n,) int64, whose error and first candidates are all the same."""
-    kinds = np.arange(len(errors))
-    _, error, count = np.unique(errors, return_inverse=True, return_counts=True)
-    alike = np.flatnonzero(count[error] > 1)
-    if len(alike):
-        lists = [errors[alike, None], costs[alike], codes[alike].reshape(len(alike), -1)]
-        whole = np.concatenate(lists, axis=1, dtype=np.float64)
-        rows = whole.view(f"V{whole.itemsize * whole.shape[1]}").ravel()
-        kinds[alike] = len(errors) + np.unique(rows, return_inverse=True)[1]
-    return kinds
+    """Number movers, (n,) int64: one number for those whose error and first list are the same."""
+    if not len(errors):
+        return np.zeros(0, dtype=np.int64)
+    lists = [errors[:, None], costs, codes.reshape(len(errors), -1)]
+    whole = np.concatenate(lists, axis=1, dtype=np.float64)
+    rows = whole.view(f"V{whole.itemsize * whole.shape[1]}").ravel()
+    return np.unique(rows, return_inverse=True)[1]
 
 
 def _shares(kinds: np.ndarray, capacity: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,6 @@
 """Free codes on offer to items, and who gets which by deferred acceptance."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -41,11 +42,16 @@ class Offers:
 
     def and_also(self, more: "Offers") -> "Offers":
         """Put offers to others behind these."""
-        return Offers(
-            np.concatenate([self.mover, more.mover]),
-            np.concatenate([self.code, more.code]),
-            np.concatenate([self.key, more.key]),
-            np.concatenate([self.cost, more.cost]),
+        return Offers.joined([self, more])
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Offers]") -> "Offers":
+        """Put offers to different movers one after another."""
+        return cls(
+            np.concatenate([part.mover for part in parts]),
+            np.concatenate([part.code for part in parts]),
+            np.concatenate([part.key for part in parts]),
+            np.concatenate([part.cost for part in parts]),
         )
 
     def at(self, index: np.ndarray) -> "Offers":
