@@ -184,7 +184,9 @@ class Tokenizer:
 
     def copy(self) -> "Tokenizer":
         """Return a tokenizer that is the same now and changes on its own from here on."""
-        return Tokenizer(self._fitted)
+        copy = Tokenizer(self._fitted)
+        copy._seals = dict(self._seals)
+        return copy
 
     def add(self, features: Any, *, ids: Any = None, update: bool = False) -> np.ndarray:
         """Give new items unique codes; no code that was given out changes.
@@ -609,22 +611,32 @@ class Tokenizer:
             f"{list(self.code_sizes)})"
         )
 
-    def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write the tokenizer into a folder, in place of what it holds, as one commit.
+    def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the tokenizer into a folder as one commit.
+
+        A tokenizer that the folder holds already is replaced if this one, or the one that it is
+        a copy of, was loaded from there or saved there last.
+
+        Parameters
+        ----------
+        folder : path of the folder; made if there is none.
+        overwrite : replace whatever tokenizer the folder holds.
 
         Raises
         ------
         FileExistsError
-            if the folder holds other files, or a state of another kind.
+            if the folder holds another tokenizer and `overwrite` is not set, or other files, or
+            a state of another kind.
         BlockingIOError
             if another process is saving there.
         StaleFolderError
             if the tokenizer was loaded from this folder, or saved there, and the folder holds
-            another state by now.
+            another state by now, and `overwrite` is not set.
         """
         place = Path(folder).resolve()
-        seal = write_state(folder, self.to_state(), replaces=self._seals.get(place))
-        self._seals[place] = seal
+        self._seals[place] = write_state(
+            folder, self.to_state(), replaces=self._seals.get(place), overwrite=overwrite
+        )
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> "Tokenizer":
