@@ -125,7 +125,7 @@ class Tokenizer:
         ids: Any,
         codes: Any,
         *,
-        codebook_sizes: Sequence[int] | None = None,
+        codebook_sizes: int | Sequence[int] | None = None,
         ordered: bool = True,
         resolver: Resolver | None = Suffix(),  # noqa: B008 (a frozen value)
     ) -> "Tokenizer":
@@ -134,14 +134,20 @@ class Tokenizer:
         Parameters
         ----------
         ids : N distinct str or int; None for row numbers.
-        codes : integers (N, L), or a list of such arrays that are put side by side.
-        codebook_sizes : codes at each level; the largest that occurs + 1 if left out.
+        codes : integers (N, L), or a list of such arrays that are put side by side. Each level's
+            codes begin at 0: where a file numbers all levels on (0-255, 256-511, ...), subtract
+            each level's first number, or its codebook is taken to be so large.
+        codebook_sizes : codes at each level, or one number for all; the largest that occurs + 1
+            if left out.
         ordered : whether each level refines the levels before it.
         resolver : what makes the codes unique, one that needs no vectors; None refuses
-            collisions.
+            collisions. `Suffix()` always adds a position, since the length of a code never
+            depends on the data: give None where the codes are unique already.
 
         Raises
         ------
+        TypeError
+            if codebook sizes are not whole numbers.
         CollisionError
             if codes collide and `resolver` is None or has no room.
         ValueError
@@ -209,6 +215,8 @@ class Tokenizer:
 
         Raises
         ------
+        TypeError
+            if `update` is not a bool.
         ValueError
             if ids are missing, repeat or are of another kind, features do not fit those of the
             fit, or content changed and `update` is not set.
@@ -225,6 +233,8 @@ class Tokenizer:
         >>> tokenizer.lookup(new), len(tokenizer)
         ([300, 301], 302)
         """
+        if not isinstance(update, bool):
+            raise TypeError(f"update: expected True or False, got {update!r}")
         codec, spec = self._need_codec(), self._need_spec()
         features = Features.of(features, ids)
         self._change(with_items(self._fitted, codec, spec, features, update=update))
@@ -286,6 +296,8 @@ class Tokenizer:
 
         Raises
         ------
+        TypeError
+            if k is not a whole number.
         ValueError
             if the catalogue is empty, k is out of range, or codes or `by` are not valid.
         NoCodecError
@@ -451,7 +463,7 @@ class Tokenizer:
         UnknownItemError
             if the item is not in the catalogue.
         TypeError, ValueError
-            if `items` are not valid.
+            if `id` is not one id, or `items` are not valid.
 
         Examples
         --------
@@ -524,9 +536,13 @@ class Tokenizer:
 
         Raises
         ------
+        TypeError
+            if `other` is not a Tokenizer.
         ValueError
             if the ids of one are str and those of the other int, or k < 1.
         """
+        if not isinstance(other, Tokenizer):
+            raise TypeError(f"other: expected a Tokenizer, got {type(other).__name__}")
         return compare(self._fitted, other._fitted, k)
 
     @property
