@@ -69,7 +69,7 @@ def main() -> None:
         )
 
     print_heading("A recommendation from the stored model")
-    model.save(arguments.out)
+    model.save(arguments.out, overwrite=True)
     print_recommendation(dataset, QBert4Rec.load(arguments.out))
     print(f"\nmodel in {arguments.out}, {time.perf_counter() - started:.0f} s in all")
 

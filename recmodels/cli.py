@@ -35,6 +35,7 @@ DropShort = Annotated[
 def train(
     dataset: Data,
     out: options.OutFolder = None,
+    overwrite: options.Overwrite = False,
     tokenizer: Annotated[
         Path | None,
         typer.Option(
@@ -60,10 +61,10 @@ def train(
     if dry_run:
         say(json.dumps(chosen.model_dump(mode="json"), indent=None if as_json else 2))
         return
-    folder = check_out(out, "qbert4rec")
+    folder = check_out(out, "qbert4rec", overwrite=overwrite)
     data = _read(dataset, drop_short)
     model = chosen.fit(data, tokenizer=given, progress=progress)
-    model.save(folder)
+    model.save(folder, overwrite=overwrite)
     _say_measures(model, data, "validation", progress, as_json)
 
 

@@ -261,16 +261,25 @@ class QBert4Rec:
         split = _split(dataset, self.tokenizer)
         return evaluate(self, getattr(split, part), progress=progress)
 
-    def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write model and tokenizer into a folder, in place of what it holds, as one commit.
+    def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write model and tokenizer into a folder as one commit.
+
+        A model that the folder holds already is replaced if this one was loaded from there or
+        saved there last.
+
+        Parameters
+        ----------
+        folder : path of the folder; made if there is none.
+        overwrite : replace whatever model the folder holds.
 
         Raises
         ------
         FileExistsError
-            if the folder holds other files, or a state of another kind.
+            if the folder holds another model and `overwrite` is not set, or other files, or a
+            state of another kind.
         StaleFolderError
             if the model was loaded from this folder, or saved there, and the folder holds
-            another state by now.
+            another state by now, and `overwrite` is not set.
         ValueError
             if `tokenizer` was replaced by one with other codebooks than those of the training.
         """
@@ -285,7 +294,9 @@ class QBert4Rec:
         files = {**tokenizer.files, "encoder": weights}
         place = Path(folder).resolve()
         state = State("qbert4rec", metadata, files)
-        self._seals[place] = write_state(folder, state, replaces=self._seals.get(place))
+        self._seals[place] = write_state(
+            folder, state, replaces=self._seals.get(place), overwrite=overwrite
+        )
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> "QBert4Rec":

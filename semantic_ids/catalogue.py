@@ -120,14 +120,16 @@ class Catalogue:
         if wanted.dtype.kind != self._all_ids.dtype.kind:
             kind = "int" if self._all_ids.dtype.kind == "i" else "str"
             raise UnknownItemError(
-                f"ids: this catalogue's ids are {kind}, got {wanted.tolist()[0]!r}"
+                f"ids: this catalogue's ids are {kind}, got {wanted.tolist()[0]!r}",
+                wanted.tolist(),
             )
         rows = self.rows_or_none(wanted)
         unknown = np.flatnonzero(rows < 0)
         if len(unknown):
             raise UnknownItemError(
                 f"ids: {len(unknown)} of {len(wanted)} are not in the catalogue "
-                f"(first: {wanted.tolist()[unknown[0]]!r})"
+                f"(first: {wanted.tolist()[unknown[0]]!r})",
+                wanted[unknown].tolist(),
             )
         return rows
 

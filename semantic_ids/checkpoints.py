@@ -137,7 +137,7 @@ class Checkpoint:
         """Replace what the folder holds."""
         stated = {"identity": self._identity, "training": dict(metadata)}
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        write_state(self._path, State(_KIND, stated, {"training": arrays}))
+        write_state(self._path, State(_KIND, stated, {"training": arrays}), overwrite=True)
         self._written = time.monotonic()
 
 

@@ -147,6 +147,8 @@ class Codec:
         Those of raw text are its vectors.
         """
         array = np.asarray(codes)
+        if not array.ndim:
+            raise ValueError(f"codes: expected integers of shape (n, l), got {array.item()!r}")
         levels = array.shape[-1] if array.size else None
         return self.fuser.inverse(self.quantizer.decode(check_codes(array, self.sizes[:levels])))
 

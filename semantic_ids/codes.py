@@ -107,7 +107,7 @@ def side_by_side(codes: Any) -> np.ndarray:
     Raises
     ------
     ValueError
-        if they are not integers of two dimensions.
+        if they are not integers of two dimensions, of at least 0.
 
     Examples
     --------
@@ -115,17 +115,37 @@ def side_by_side(codes: Any) -> np.ndarray:
     [[1, 3], [2, 4]]
     """
     several = isinstance(codes, list | tuple) and all(np.ndim(part) == 2 for part in codes)
-    array = np.concatenate([np.asarray(part) for part in codes], axis=1) if several else codes
-    array = np.asarray(array)
+    try:
+        array = np.concatenate([np.asarray(part) for part in codes], axis=1) if several else codes
+        array = np.asarray(array)
+    except ValueError as error:
+        raise ValueError(f"codes: expected as many codes in each row: {error}") from None
     if array.ndim != 2 or array.dtype.kind not in "iu" or 0 in array.shape:
         raise ValueError(
             f"codes: expected integers of shape (N, L), got {array.dtype} of shape {array.shape}"
         )
+    if array.min() < 0:
+        row, level = (int(part[0]) for part in np.nonzero(array < 0))
+        raise ValueError(
+            f"codes: row {row} has {array[row, level]} at level {level}; codes begin at 0"
+        )
     return array
 
 
-def code_sizes(codes: np.ndarray, sizes: Sequence[int] | None) -> tuple[int, ...]:
+def code_sizes(codes: np.ndarray, sizes: int | Sequence[int] | None) -> tuple[int, ...]:
     """Return the codebook sizes as plain ints; the largest code + 1 where none are given.
+
+    Parameters
+    ----------
+    codes : (N, L) integers of at least 0.
+    sizes : one a level, or one for all.
+
+    Raises
+    ------
+    TypeError
+        if sizes are not whole numbers.
+    ValueError
+        if they are not one a level, of at least 1, or codes are beyond int32.
 
     Examples
     --------
@@ -135,7 +155,19 @@ def code_sizes(codes: np.ndarray, sizes: Sequence[int] | None) -> tuple[int, ...
     # Plain ints: the largest uint8 + 1 is 0, and products of numpy's integers wrap around.
     if sizes is None:
         sizes = [largest + 1 for largest in codes.max(axis=0).tolist()]
-    plain = tuple(operator.index(size) for size in sizes)
+    levels = codes.shape[1]
+    given = [sizes] * levels if np.ndim(sizes) == 0 else list(sizes)  # type: ignore[arg-type]
+    try:
+        plain = tuple(operator.index(size) for size in given)
+    except TypeError:
+        raise TypeError(f"codebook_sizes: expected whole numbers, got {sizes!r}") from None
+    if len(plain) != levels:
+        raise ValueError(
+            f"codebook_sizes: expected one size for each of the {levels} levels, or one number "
+            f"for all, got {len(plain)} sizes"
+        )
+    if min(plain) < 1:
+        raise ValueError(f"codebook_sizes: expected sizes of at least 1, got {min(plain)}")
     if max(plain, default=0) > 2**31:
         raise ValueError(f"codes: codes are 0 to {2**31 - 1}, got {max(plain) - 1}")
     return plain

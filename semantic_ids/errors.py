@@ -1,8 +1,15 @@
 """Errors that a caller may want to catch by name; everything else is a ValueError or TypeError."""
 
+from collections.abc import Iterable
+
 
 class UnknownItemError(KeyError):
     """An id was asked for that the catalogue does not hold.
+
+    Parameters
+    ----------
+    message : what is wrong.
+    ids : all the ids that are unknown, in the order in which they were asked for; kept as a list.
 
     Examples
     --------
@@ -11,6 +18,10 @@ class UnknownItemError(KeyError):
     Traceback (most recent call last):
     semantic_ids.errors.UnknownItemError: ids: 1 of 1 are not in the catalogue (first: 'b')
     """
+
+    def __init__(self, message: str = "", ids: Iterable[str | int] = ()) -> None:
+        super().__init__(message)
+        self.ids = list(ids)
 
     def __str__(self) -> str:
         # KeyError prints the repr of its message, which puts a sentence in quotes.

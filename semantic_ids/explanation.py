@@ -9,6 +9,7 @@ import numpy as np
 from semantic_ids.codes import check_codes
 from semantic_ids.features import Features
 from semantic_ids.fitted import Fitted
+from semantic_ids.ids import is_id
 from semantic_ids.items import Items
 from semantic_ids.judgement import catalogue_features, code_space, fused_features
 from semantic_ids.neighbourhoods import Space, VectorSpace
@@ -151,6 +152,8 @@ class PrefixDescription:
 
 def explain_item(fitted: Fitted, item: ItemId, items: Any) -> Explanation:
     """Explain the code of one item; see `Tokenizer.explain`."""
+    if not is_id(item):
+        raise TypeError(f"id: expected one str or int, got {item!r}")
     catalogue = fitted.catalogue
     row = int(catalogue.rows(item)[0])
     known = _items(fitted, items)

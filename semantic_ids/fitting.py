@@ -70,6 +70,8 @@ def check_catalogue(spec: TokenizerSpec, n: int, side: Side | None) -> None:
 
     Raises
     ------
+    TypeError
+        if `side` is not a Side.
     ValueError
         if a codebook is larger than the catalogue or the sample, or `side` has another length
         or lacks what the quantizer or the resolver needs.
@@ -77,6 +79,8 @@ def check_catalogue(spec: TokenizerSpec, n: int, side: Side | None) -> None:
         if there are fewer codes than items.
     """
     if side is not None:
+        if not isinstance(side, Side):
+            raise TypeError(f"side: expected Side(...), got {type(side).__name__}")
         side.check_length(n)
     spec.quantizer.check_side(side)
     sizes = spec.quantizer.codebook_sizes
@@ -112,7 +116,7 @@ def _sample(spec: TokenizerSpec, n: int) -> np.ndarray | None:
 def fitted_of_codes(
     ids: Any,
     codes: Any,
-    codebook_sizes: Sequence[int] | None,
+    codebook_sizes: int | Sequence[int] | None,
     resolver: Resolver | None,
     *,
     ordered: bool,

@@ -1,6 +1,5 @@
 """Neighbours: the catalogue's items that are nearest to codes."""
 
-import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -44,7 +43,9 @@ def find_neighbours(fitted: Fitted, codes: Any, k: int, by: By | None) -> Neighb
     catalogue = fitted.catalogue
     if not len(catalogue):
         raise ValueError("the catalogue is empty: it has no nearest items")
-    if not 1 <= operator.index(k) <= len(catalogue):
+    if isinstance(k, bool) or not isinstance(k, int | np.integer):
+        raise TypeError(f"k: expected a whole number, got {k!r}")
+    if not 1 <= k <= len(catalogue):
         raise ValueError(f"k={k}: expected 1 to {len(catalogue)}, the number of items")
     if by not in (None, "vectors", "codes"):
         raise ValueError(f'by: expected "vectors", "codes" or None, got {by!r}')

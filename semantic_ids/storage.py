@@ -81,15 +81,21 @@ class _Manifest(_Strict):
 
 
 def write_state(
-    folder: str | os.PathLike[str], state: State, *, replaces: str | None = None
+    folder: str | os.PathLike[str],
+    state: State,
+    *,
+    replaces: str | None = None,
+    overwrite: bool = False,
 ) -> str:
-    """Write a state into a folder, in place of the state that it holds, if any.
+    """Write a state into a folder, in place of the one state that may be replaced, if any.
 
     Parameters
     ----------
     folder : path of the folder; made if there is none.
     state : what to write.
-    replaces : seal of the state that must still be there; None to replace whatever is there.
+    replaces : seal of the state that may be replaced; None for none. Where the folder holds no
+        state, there is nothing to replace.
+    overwrite : replace whatever state of this kind is there.
 
     Returns
     -------
@@ -98,17 +104,18 @@ def write_state(
     Raises
     ------
     FileExistsError
-        if the folder holds other things than a state of this kind, or is a file.
+        if the folder holds other things than a state of this kind, or a state although
+        `replaces` names none, or is a file.
     BlockingIOError
         if somebody else is writing into it at this moment.
     StaleFolderError
-        if the folder does not hold the state that `replaces` names.
+        if the folder holds another state than the one that `replaces` names.
     """
     folder = Path(folder)
     _check_target(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with _only_writer(folder):
-        _check_replaceable(folder, state.kind, replaces)
+        _check_replaceable(folder, state.kind, replaces, overwrite=overwrite)
         return _commit(folder, state)
 
 
@@ -204,25 +211,31 @@ def _only_writer(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _check_replaceable(folder: Path, kind: str, seal: str | None) -> None:
+def _check_replaceable(folder: Path, kind: str, seal: str | None, *, overwrite: bool) -> None:
     """Refuse to replace what is not a state of this kind, or not the state with this seal."""
-    if not (folder / _MANIFEST).exists() and seal is None:
+    if not (folder / _MANIFEST).exists():
         return
     try:
         found = json.loads((folder / _MANIFEST).read_bytes())
     except (OSError, ValueError):
         found = None
     there = found if isinstance(found, dict) else {}
-    if seal is not None and there.get("sha256") != seal:
-        raise StaleFolderError(
-            f"{folder}: holds another state than the one that was loaded or saved last; load it "
-            "again, or save into another folder"
-        )
     if there.get("kind") != kind or "sha256" not in there:
         raise FileExistsError(
             f"{folder}: its manifest.json is not that of a {kind}; save into a new or an empty "
             "folder"
         )
+    if overwrite or there["sha256"] == seal:
+        return
+    if seal is None:
+        raise FileExistsError(
+            f"{folder}: holds a {kind} that this one was neither loaded from nor saved as; save "
+            "into another folder, or give overwrite=True to replace it"
+        )
+    raise StaleFolderError(
+        f"{folder}: holds another state than the one that was loaded or saved last; load it "
+        "again, save into another folder, or give overwrite=True to replace it"
+    )
 
 
 def _check_target(folder: Path) -> None:

@@ -125,7 +125,7 @@ class Tokenizer:
         ids: Any,
         codes: Any,
         *,
-        codebook_sizes: Sequence[int] | None = None,
+        codebook_sizes: int | Sequence[int] | None = None,
         ordered: bool = True,
         resolver: Resolver | None = Suffix(),  # noqa: B008 (a frozen value)
     ) -> "Tokenizer":
@@ -134,14 +134,20 @@ class Tokenizer:
         Parameters
         ----------
         ids : N distinct str or int; None for row numbers.
-        codes : integers (N, L), or a list of such arrays that are put side by side.
-        codebook_sizes : codes at each level; the largest that occurs + 1 if left out.
+        codes : integers (N, L), or a list of such arrays that are put side by side. Each level's
+            codes begin at 0: where a file numbers all levels on (0-255, 256-511, ...), subtract
+            each level's first number, or its codebook is taken to be so large.
+        codebook_sizes : codes at each level, or one number for all; the largest that occurs + 1
+            if left out.
         ordered : whether each level refines the levels before it.
         resolver : what makes the codes unique, one that needs no vectors; None refuses
-            collisions.
+            collisions. `Suffix()` always adds a position, since the length of a code never
+            depends on the data: give None where the codes are unique already.
 
         Raises
         ------
+        TypeError
+            if codebook sizes are not whole numbers.
         CollisionError
             if codes collide and `resolver` is None or has no room.
         ValueError
@@ -184,7 +190,9 @@ class Tokenizer:
 
     def copy(self) -> "Tokenizer":
         """Return a tokenizer that is the same now and changes on its own from here on."""
-        return Tokenizer(self._fitted)
+        copy = Tokenizer(self._fitted)
+        copy._seals = dict(self._seals)
+        return copy
 
     def add(self, features: Any, *, ids: Any = None, update: bool = False) -> np.ndarray:
         """Give new items unique codes; no code that was given out changes.
@@ -207,6 +215,8 @@ class Tokenizer:
 
         Raises
         ------
+        TypeError
+            if `update` is not a bool.
         ValueError
             if ids are missing, repeat or are of another kind, features do not fit those of the
             fit, or content changed and `update` is not set.
@@ -223,6 +233,8 @@ class Tokenizer:
         >>> tokenizer.lookup(new), len(tokenizer)
         ([300, 301], 302)
         """
+        if not isinstance(update, bool):
+            raise TypeError(f"update: expected True or False, got {update!r}")
         codec, spec = self._need_codec(), self._need_spec()
         features = Features.of(features, ids)
         self._change(with_items(self._fitted, codec, spec, features, update=update))
@@ -306,6 +318,8 @@ class Tokenizer:
 
         Raises
         ------
+        TypeError
+            if k is not a whole number.
         ValueError
             if the catalogue is empty, k is out of range, or codes or `by` are not valid.
         NoCodecError
@@ -471,7 +485,7 @@ class Tokenizer:
         UnknownItemError
             if the item is not in the catalogue.
         TypeError, ValueError
-            if `items` are not valid.
+            if `id` is not one id, or `items` are not valid.
 
         Examples
         --------
@@ -544,9 +558,13 @@ class Tokenizer:
 
         Raises
         ------
+        TypeError
+            if `other` is not a Tokenizer.
         ValueError
             if the ids of one are str and those of the other int, or k < 1.
         """
+        if not isinstance(other, Tokenizer):
+            raise TypeError(f"other: expected a Tokenizer, got {type(other).__name__}")
         return compare(self._fitted, other._fitted, k)
 
     @property
@@ -631,22 +649,32 @@ class Tokenizer:
             f"{list(self.code_sizes)})"
         )
 
-    def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write the tokenizer into a folder, in place of what it holds, as one commit.
+    def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the tokenizer into a folder as one commit.
+
+        A tokenizer that the folder holds already is replaced if this one, or the one that it is
+        a copy of, was loaded from there or saved there last.
+
+        Parameters
+        ----------
+        folder : path of the folder; made if there is none.
+        overwrite : replace whatever tokenizer the folder holds.
 
         Raises
         ------
         FileExistsError
-            if the folder holds other files, or a state of another kind.
+            if the folder holds another tokenizer and `overwrite` is not set, or other files, or
+            a state of another kind.
         BlockingIOError
             if another process is saving there.
         StaleFolderError
             if the tokenizer was loaded from this folder, or saved there, and the folder holds
-            another state by now.
+            another state by now, and `overwrite` is not set.
         """
         place = Path(folder).resolve()
-        seal = write_state(folder, self.to_state(), replaces=self._seals.get(place))
-        self._seals[place] = seal
+        self._seals[place] = write_state(
+            folder, self.to_state(), replaces=self._seals.get(place), overwrite=overwrite
+        )
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> "Tokenizer":

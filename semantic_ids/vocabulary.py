@@ -320,9 +320,13 @@ class Vocabulary:
 
         Raises
         ------
+        TypeError
+            if `strings` is one str.
         ValueError
             if a string is not one token of each position, in order, or a code is out of range.
         """
+        if isinstance(strings, str):
+            raise TypeError(f"strings: expected a list of str, got one; give [{strings!r}]")
         rows = [self._parse(text) for text in strings]
         return check_codes(np.array(rows, dtype=np.int64), self.sizes)
 

@@ -30,6 +30,7 @@ def export(
 def from_codes(
     file: Annotated[Path, typer.Argument(help="File of another project.", show_default=False)],
     out: options.OutFolder = None,
+    overwrite: options.Overwrite = False,
     format: Annotated[str | None, typer.Option("--from", metavar="FORMAT", help=_FORMAT)] = None,
     resolver: Annotated[
         Literal["suffix", "none"],
@@ -43,11 +44,11 @@ def from_codes(
     from semantic_ids import Suffix, Tokenizer
     from semantic_ids.interop import read_codes
 
-    folder = check_out(out, "tokenizer")
+    folder = check_out(out, "tokenizer", overwrite=overwrite)
     table = read_codes(file, format)
     chosen = Suffix() if resolver == "suffix" else None
     tokenizer = Tokenizer.from_codes(*table, ordered=not parallel, resolver=chosen)
-    tokenizer.save(folder)
+    tokenizer.save(folder, overwrite=overwrite)
     say(f"{folder}: {tokenizer!r}")
 
 

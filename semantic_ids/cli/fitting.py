@@ -17,6 +17,7 @@ _SIDE = ("collaborative", "graph", "counts", "labels", "prototypes")
 def fit(
     features: options.FeatureArguments,
     out: options.OutFolder = None,
+    overwrite: options.Overwrite = False,
     ids: options.FeatureIds = None,
     spec: options.SpecFile = None,
     sets: options.Sets = None,
@@ -59,10 +60,10 @@ def fit(
         _show_shapes(features, chosen.quantizer.least_items)
         say(json.dumps(chosen.model_dump(mode="json"), indent=None if as_json else 2))
         return
-    folder = check_out(out, "tokenizer")
+    folder = check_out(out, "tokenizer", overwrite=overwrite)
     given = read_features(features, ids, nan_is_missing=nan_is_missing)
     tokenizer = Tokenizer.of(chosen, given, side=_read_side(side), progress=progress)
-    tokenizer.save(folder)
+    tokenizer.save(folder, overwrite=overwrite)
     if as_json:
         say(
             to_json(
@@ -78,18 +79,19 @@ def fit(
         say(f"{folder}: {tokenizer!r}")
 
 
-def check_out(out: Path | None, kind: str) -> Path:
-    """Return the folder to write, refused before the work if it holds anything else.
+def check_out(out: Path | None, kind: str, *, overwrite: bool) -> Path:
+    """Return the folder to write, refused before the work if it holds what is not replaced.
 
     Parameters
     ----------
     out : what was given, if anything.
-    kind : of the state that may be replaced, such as ``"tokenizer"``.
+    kind : of the state that will be written, such as ``"tokenizer"``.
+    overwrite : whether a state of this kind may be replaced.
 
     Raises
     ------
     FileExistsError
-        if it is a file, or a folder of other files.
+        if it is a file, a folder of other files or, unless `overwrite` is set, of a state.
     """
     if out is None:
         raise typer.BadParameter("--out: name the folder to write")
@@ -104,7 +106,9 @@ def check_out(out: Path | None, kind: str) -> Path:
         except ValueError:
             there = None
         if isinstance(there, dict) and there.get("kind") == kind:
-            return out
+            if overwrite:
+                return out
+            raise FileExistsError(f"{out}: holds a {kind}; give --overwrite to replace it")
         raise FileExistsError(f"{out}: its manifest.json is not that of a {kind}")
     if any(out.iterdir()):
         raise FileExistsError(f"{out}: holds other files; name a new or an empty folder")

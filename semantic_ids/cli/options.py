@@ -24,6 +24,10 @@ OutFolder = Annotated[
     typer.Option("--out", metavar="FOLDER", help="Folder to write.", show_default=False),
 ]
 
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace what this command wrote there before.")
+]
+
 FeatureArguments = Annotated[
     list[str], typer.Argument(metavar="FEATURES", help=_FEATURES, show_default=False)
 ]

@@ -1,7 +1,7 @@
 """BBQRec: codes of what each modality says of behaviour."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -12,6 +12,7 @@ from semantic_ids.quantizers.neural.spec import NeuralQuantizer
 from semantic_ids.side import Side
 
 if TYPE_CHECKING:
+    from semantic_ids.quantizers.neural.fitted import FittedNeural
     from semantic_ids.quantizers.neural.network import QuantizerNetwork
     from semantic_ids.quantizers.neural.objective import Objective
 
@@ -106,15 +107,23 @@ class BBQRec(NeuralQuantizer):
             )
         return DisentangledNetwork(self, blocks)
 
+    def fit(
+        self, latent: Latent | Any, *, side: Side | None = None, progress: bool | None = None
+    ) -> "FittedNeural":
+        """Train as `NeuralQuantizer.fit` does; refuse a latent of other modalities."""
+        given = Latent.of(latent)
+        if tuple(given.blocks) != self.modalities:
+            raise ValueError(
+                f"modalities={self.modalities}: the latent's blocks are {tuple(given.blocks)}; "
+                f"give modalities={tuple(given.blocks)}"
+            )
+        return super().fit(given, side=side, progress=progress)
+
     def objective(
         self, network: "QuantizerNetwork", latent: Latent, side: Side | None
     ) -> "Objective":
-        """Return the losses; refuse a latent of other modalities, and a side without vectors."""
+        """Return the losses; refuse a side without vectors."""
         from semantic_ids.quantizers.neural.disentangle import DisentanglingObjective
 
         behaviour = np.asarray(self.check_side(side).collaborative)
-        if tuple(latent.blocks) != self.modalities:
-            raise ValueError(
-                f"modalities={self.modalities}: the latent's blocks are {tuple(latent.blocks)}"
-            )
         return DisentanglingObjective(self, len(self.modalities), behaviour)

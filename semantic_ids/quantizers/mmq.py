@@ -1,7 +1,7 @@
 """MMQ: a code from each of several experts, some of which read one modality alone."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -11,6 +11,7 @@ from semantic_ids.quantizers.neural.spec import NeuralQuantizer
 from semantic_ids.side import Side
 
 if TYPE_CHECKING:
+    from semantic_ids.quantizers.neural.fitted import FittedNeural
     from semantic_ids.quantizers.neural.network import QuantizerNetwork
     from semantic_ids.quantizers.neural.objective import Objective
 
@@ -104,14 +105,22 @@ class MMQ(NeuralQuantizer):
             )
         return ExpertNetwork(self, blocks)
 
+    def fit(
+        self, latent: Latent | Any, *, side: Side | None = None, progress: bool | None = None
+    ) -> "FittedNeural":
+        """Train as `NeuralQuantizer.fit` does; refuse a latent of other modalities."""
+        given = Latent.of(latent)
+        if tuple(given.blocks) != self.modalities:
+            raise ValueError(
+                f"modalities={self.modalities}: the latent's blocks are {tuple(given.blocks)}; "
+                f"give modalities={tuple(given.blocks)}"
+            )
+        return super().fit(given, side=side, progress=progress)
+
     def objective(
         self, network: "QuantizerNetwork", latent: Latent, side: Side | None
     ) -> "Objective":
-        """Return MMQ's losses; refuse a latent of other modalities."""
+        """Return MMQ's losses."""
         from semantic_ids.quantizers.neural.experts import ExpertObjective
 
-        if tuple(latent.blocks) != self.modalities:
-            raise ValueError(
-                f"modalities={self.modalities}: the latent's blocks are {tuple(latent.blocks)}"
-            )
         return ExpertObjective(self)

@@ -151,6 +151,8 @@ def test_errors_name_what_is_wrong(call):
     Tokenizer.from_codes(None, [[0], [1]]).save("other")
     with pytest.raises(FileExistsError, match="not that of a qbert4rec"):
         call("train", "data", "--out", "other")
+    with pytest.raises(FileExistsError, match="give --overwrite"):
+        call("train", "data", "--out", "model")
 
 
 def test_an_option_changes_its_field_alone():

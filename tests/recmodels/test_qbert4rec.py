@@ -259,7 +259,7 @@ def test_a_model_refuses_another_tokenizer(dataset, tmp_path):
     theirs = other.to_state()
     metadata = {**state.metadata, "tokenizer": theirs.metadata}
     files = {**state.files, **theirs.files}
-    write_state(tmp_path / "m", State("qbert4rec", metadata, files))
+    write_state(tmp_path / "m", State("qbert4rec", metadata, files), overwrite=True)
     with pytest.raises(ValueError, match=both):
         QBert4Rec.load(tmp_path / "m")
     model.tokenizer = tokenizer
@@ -273,6 +273,15 @@ def test_a_model_is_not_overwritten_by_a_tokenizer(model, tmp_path):
     with pytest.raises(FileExistsError, match="not that of a tokenizer"):
         model.tokenizer.save(tmp_path / "m")
     QBert4Rec.load(tmp_path / "m")
+
+
+def test_another_model_is_refused_unless_it_is_to_overwrite(model, tmp_path):
+    model.save(tmp_path / "m")
+    loaded = QBert4Rec.load(tmp_path / "m")
+    loaded.save(tmp_path / "n")
+    with pytest.raises(FileExistsError, match=r"holds a qbert4rec .* overwrite=True"):
+        QBert4Rec.load(tmp_path / "m").save(tmp_path / "n")
+    QBert4Rec.load(tmp_path / "m").save(tmp_path / "n", overwrite=True)
 
 
 def test_an_empty_history_gets_recommendations(model):

@@ -72,7 +72,7 @@ def test_without_a_codec_it_names_sizes_and_order():
 def test_a_catalogue_beside_another_codec_is_refused_naming_both(tmp_path):
     one, other = fitted().to_state(), fitted(seed=1).to_state()
     files = {"catalogue": one.files["catalogue"], "codec": other.files["codec"]}
-    write_state(tmp_path, State("tokenizer", one.metadata, files))
+    write_state(tmp_path, State("tokenizer", one.metadata, files), overwrite=True)
     both = rf"{one.metadata['fingerprint']}, but .* {other.metadata['fingerprint']}"
     assert one.metadata["fingerprint"] != other.metadata["fingerprint"]
     with pytest.raises(ValueError, match=both):
@@ -84,6 +84,6 @@ def test_a_spec_that_was_changed_is_refused(tmp_path, field):
     state = fitted(resolver=NearestFree()).to_state()
     metadata = json.loads(json.dumps(dict(state.metadata)))
     metadata["spec"]["quantizer"][field] += 1
-    write_state(tmp_path, State("tokenizer", metadata, state.files))
+    write_state(tmp_path, State("tokenizer", metadata, state.files), overwrite=True)
     with pytest.raises(ValueError, match="fingerprint"):
         Tokenizer.load(tmp_path)

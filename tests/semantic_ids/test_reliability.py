@@ -239,7 +239,7 @@ def rewritten(folder, change):
     metadata = json.loads(json.dumps(dict(state.metadata)))
     files = {name: dict(arrays) for name, arrays in state.files.items()}
     change(metadata, files)
-    write_state(folder, State("tokenizer", metadata, files))
+    write_state(folder, State("tokenizer", metadata, files), overwrite=True)
 
 
 def swap(one, other):

@@ -61,9 +61,9 @@ def test_the_refusal_names_the_kinds_there_are():
         Resolver.parse({"kind": "abacus"})
 
 
-@pytest.mark.parametrize("value", [3, "rq-kmeans", None, Concat()])
+@pytest.mark.parametrize("value", [3, ["rq-kmeans"], None, Concat()])
 def test_what_is_no_spec_of_the_stage_is_refused(value):
-    with pytest.raises(TypeError, match="expected a Quantizer or a mapping with its kind, got"):
+    with pytest.raises(TypeError, match=r"^quantizer: expected a Quantizer, or its kind, .* got"):
         Quantizer.parse(value)
 
 
@@ -113,3 +113,39 @@ def test_stages_may_be_plain_dicts():
 def test_the_code_length_is_known_from_the_spec():
     assert TokenizerSpec().code_length == 4
     assert TokenizerSpec(quantizer=RQKMeans(levels=2), resolver=Suffix()).code_length == 3
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: RQKMeans(level=3),
+            r"RQKMeans has no field 'level'; did you mean 'levels'\? .*seed",
+        ),
+        (lambda: TokenizerSpec(quantiser=RQKMeans()), r"'quantiser'; did you mean 'quantizer'\?"),
+        (lambda: Suffix(xyzzy=1), r"no field 'xyzzy'; its fields: kind, max_suffix"),
+        (lambda: TokenizerSpec(quantizer={"kind": "rq-kmeans", "level": 3}), "mean 'levels'"),
+    ],
+)
+def test_an_unknown_field_is_named_with_the_nearest_one(make, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        make()
+    assert "further information" not in str(caught.value)
+
+
+def test_fields_are_given_by_name():
+    with pytest.raises(TypeError, match=r"RQKMeans: give fields by name, got 3 .* levels"):
+        RQKMeans(3)
+
+
+def test_a_kind_alone_takes_the_defaults():
+    assert TokenizerSpec(quantizer="rq-kmeans", resolver="suffix").quantizer == RQKMeans()
+    with pytest.raises(ValueError, match="unknown quantizer kind 'rq'; known: "):
+        TokenizerSpec(quantizer="rq")
+
+
+def test_no_stage_is_told_with_its_name_and_the_kinds():
+    with pytest.raises(TypeError, match=r"^resolver: .* got None; kinds: \[.*'suffix'"):
+        TokenizerSpec(resolver=None)
+    with pytest.raises(TypeError, match=r"^text: .* got None; kinds: \[.*'tfidf-svd'"):
+        TokenizerSpec(text=None)

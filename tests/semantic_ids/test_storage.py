@@ -4,6 +4,7 @@ import copy
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semantic_ids import Concat, Features, NearestFree, RQKMeans, Suffix, Tokenizer, storage
+from semantic_ids import (
+    Concat,
+    Features,
+    NearestFree,
+    RQKMeans,
+    StaleFolderError,
+    Suffix,
+    Tokenizer,
+    storage,
+)
 from semantic_ids.storage import FORMAT, State, read_state, write_state
 
 UNICODE = ["", "a", "ä", "a\u0308", "日本", "\U0001f642", "with space", 'q"\\', "\x7f", "line\n"]
@@ -149,7 +159,7 @@ def test_arrays_of_a_state_come_back_exactly(tmp_path):
 def test_a_newer_state_replaces_an_older_one_and_its_files(tokenizer, folder):
     old = data_files(folder)
     newer = fitted(IDS["ints"], seed=1)
-    newer.save(folder)
+    newer.save(folder, overwrite=True)
     assert same(Tokenizer.load(folder), newer)
     assert len(data_files(folder)) == 2
     assert not set(old) & set(data_files(folder))
@@ -158,7 +168,7 @@ def test_a_newer_state_replaces_an_older_one_and_its_files(tokenizer, folder):
 def test_other_files_beside_a_state_are_left_alone(tokenizer, folder):
     (folder / "notes.txt").write_text("mine")
     (folder / "codec.safetensors").write_text("mine too")
-    fitted(seed=1).save(folder)
+    fitted(seed=1).save(folder, overwrite=True)
     assert (folder / "notes.txt").read_text() == "mine"
     assert (folder / "codec.safetensors").read_text() == "mine too"
 
@@ -186,6 +196,53 @@ def test_where_nothing_was_saved_nothing_is_found(tmp_path, existing):
         Tokenizer.load(tmp_path if existing else tmp_path / "nowhere")
 
 
+def test_a_folder_that_is_gone_or_empty_is_written_again(tokenizer, folder):
+    tokenizer = Tokenizer.load(folder)
+    shutil.rmtree(folder)
+    tokenizer.save(folder)
+    assert same(Tokenizer.load(folder), tokenizer)
+    for path in folder.iterdir():
+        path.unlink()
+    tokenizer.save(folder)
+    assert same(Tokenizer.load(folder), tokenizer)
+
+
+def test_an_unrelated_tokenizer_is_refused_unless_it_is_to_overwrite(tokenizer, folder):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for other in (fitted(seed=1), fitted(), Tokenizer.from_codes(["x"], [[0]])):
+        with pytest.raises(FileExistsError, match=r"holds a tokenizer .* overwrite=True"):
+            other.save(folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    other.save(folder, overwrite=True)
+    assert same(Tokenizer.load(folder), other)
+    other.save(folder)
+
+
+def test_a_stale_folder_may_be_overwritten_on_purpose(folder):
+    first, second = Tokenizer.load(folder), Tokenizer.load(folder)
+    first.remove(first.ids[:1])
+    first.save(folder)
+    with pytest.raises(StaleFolderError, match="overwrite=True"):
+        second.save(folder)
+    second.save(folder, overwrite=True)
+    assert same(Tokenizer.load(folder), second)
+
+
+def test_a_copy_may_replace_what_its_original_may(folder):
+    original = Tokenizer.load(folder)
+    copy = original.copy()
+    copy.remove(copy.ids[:1])
+    copy.save(folder)
+    with pytest.raises(StaleFolderError):  # what the copy saved is not the original's
+        original.save(folder)
+
+
+def test_a_folder_of_another_kind_is_not_overwritten_either(tokenizer, tmp_path):
+    write_state(tmp_path, State("thing", {}, {}))
+    with pytest.raises(FileExistsError, match="not that of a tokenizer"):
+        tokenizer.save(tmp_path, overwrite=True)
+
+
 # --- one commit
 
 
@@ -199,7 +256,7 @@ def test_a_reader_before_the_commit_finds_the_old_state(tokenizer, folder, monke
 
     monkeypatch.setattr(storage, "_replace", watched)
     newer = fitted(seed=1)
-    newer.save(folder)
+    newer.save(folder, overwrite=True)
     assert same(found[0], tokenizer)
     assert same(found[1], newer)
 
@@ -211,7 +268,7 @@ def test_a_reader_that_is_overtaken_finds_the_new_state(folder, monkeypatch):
     def overtaken(*arguments):
         manifest = read(*arguments)
         if newer:
-            newer.pop(0).save(folder)
+            newer.pop(0).save(folder, overwrite=True)
         return manifest
 
     monkeypatch.setattr(storage, "_read_manifest", overtaken)
@@ -243,7 +300,7 @@ def interrupted_save(tokenizer, folder, monkeypatch, moment):
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, cut_off(getattr(owner, name), at))
         with pytest.raises(KeyboardInterrupt):
-            tokenizer.save(folder)
+            tokenizer.save(folder, overwrite=True)
 
 
 @pytest.mark.parametrize("moment", BEFORE_COMMIT + AFTER_COMMIT)
@@ -252,7 +309,7 @@ def test_a_writer_that_is_cut_off_leaves_one_whole_state(tmp_path, monkeypatch, 
     older.save(tmp_path)
     interrupted_save(newer, tmp_path, monkeypatch, moment)
     assert same(Tokenizer.load(tmp_path), newer if moment in AFTER_COMMIT else older)
-    newer.save(tmp_path)
+    newer.save(tmp_path, overwrite=True)
     assert same(Tokenizer.load(tmp_path), newer)
     assert len(list(tmp_path.iterdir())) == 3
 
@@ -466,7 +523,7 @@ def test_a_state_with_anything_else_in_it_is_refused_in_one_way(tokenizer, tmp_p
     elif len(place) == 2:
         parent[place[-1]] = data.draw(JUNK_ARRAYS)
     folder = tmp_path_factory.mktemp("forged")
-    write_state(folder, State("tokenizer", metadata, files))
+    write_state(folder, State("tokenizer", metadata, files), overwrite=True)
     loaded, refusal = None, ""
     try:
         loaded = Tokenizer.load(folder)

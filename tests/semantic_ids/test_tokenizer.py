@@ -1,5 +1,6 @@
 """The tokenizer end to end: fit, encode, decode, look up; and what it refuses."""
 
+import pickle
 import re
 
 import numpy as np
@@ -393,8 +394,8 @@ def test_without_a_codec_what_needs_one_says_so():
         (None, [[0, -1]], {}, ValueError, r"codes: row 0 has -1 at level 1"),
         (None, [[0, 2**40]], {}, ValueError, r"codes are 0 to 2147483647, got 1099511627776"),
         (None, [[0, 5]], {"codebook_sizes": [4, 4]}, ValueError, r"row 0 has 5 at level 1.*0 to 3"),
-        (None, [[0, 5]], {"codebook_sizes": [9]}, ValueError, r"expected .*\(n, 1\), got .*\(1, 2"),
-        (None, [[0, 1]], {"codebook_sizes": [1.5, 2]}, TypeError, "float"),
+        (None, [[0, 5]], {"codebook_sizes": [9]}, ValueError, r"one size for each of the 2 levels"),
+        (None, [[0, 1]], {"codebook_sizes": [1.5, 2]}, TypeError, r"got \[1.5, 2\]"),
         (["a"], [[0], [1]], {}, ValueError, r"ids: 1 ids for 2 codes"),
         (["a", "a"], [[0], [1]], {}, ValueError, r"ids: 1 of 2 repeat"),
         (["a", 1], [[0], [1]], {}, ValueError, r"ids: expected str or int ids, all of one kind"),
@@ -556,9 +557,14 @@ UNFIT = {
         ValueError,
         r"unknown quantizer kind 'abacus'; known: \[.*'rq-kmeans'.*\]",
     ),
-    "no stage": (vectors(), {"quantizer": 3}, TypeError, r"expected a Quantizer .* got 3"),
+    "no stage": (vectors(), {"quantizer": 3}, TypeError, r"expected a Quantizer, .* got 3"),
     "the stage of another": (vectors(), {"fuser": Suffix()}, TypeError, r"expected a Fuser"),
-    "an extra field": (vectors(), {"levels": 3}, ValueError, r"levels\n +Extra inputs"),
+    "an extra field": (
+        vectors(),
+        {"levels": 3},
+        ValueError,
+        r"TokenizerSpec has no field .levels.",
+    ),
     "a weight of nothing": (
         vectors(),
         {"fuser": Concat(weights={"text": 2.0})},
@@ -609,3 +615,71 @@ def test_resolvers_that_a_tokenizer_cannot_use_are_refused_before_work_begins():
         TokenizerSpec(resolver=NearestFree(capacity=2))
     with pytest.raises(ValueError, match="Popularity needs counts"):
         Tokenizer.fit(vectors(), quantizer=SMALL, resolver=Popularity())
+
+
+# --- arguments of the wrong kind are named
+
+
+MISTAKES = {
+    "several ids to explain": (lambda t: t.explain(IDS[:2]), TypeError, "^id: expected one"),
+    "update": (lambda t: t.add(modalities(1), ids=["n"], update="yes"), TypeError, "^update: "),
+    "an id to decode": (lambda t: t.decode("B1"), ValueError, "^codes: expected integers .* 'B1'"),
+    "codes to compare": (lambda t: t.compare(t.codes), TypeError, "^other: .* got ndarray"),
+    "half a neighbour": (lambda t: t.neighbours(t.codes[:1], k=2.5), TypeError, "^k: .* got 2.5"),
+    "a bool of neighbours": (
+        lambda t: t.neighbours(t.codes[:1], k=True),
+        TypeError,
+        "^k: .* got True",
+    ),
+    "one string": (
+        lambda t: t.vocabulary.from_strings("<a_1><b_2>"),
+        TypeError,
+        r"^strings: .* give \['<a_1><b_2>'\]",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistaken_argument_is_named(tokenizer, mistake):
+    call, error, message = MISTAKES[mistake]
+    with pytest.raises(error, match=message):
+        call(tokenizer)
+
+
+def test_side_as_a_mapping_is_refused():
+    side = {"counts": np.ones(120)}
+    for fit in (Tokenizer.fit, TokenizerSpec(quantizer=SMALL).fit):
+        with pytest.raises(TypeError, match=r"^side: expected Side\(\.\.\.\), got dict"):
+            fit(vectors(), side=side)
+
+
+def test_one_codebook_size_stands_for_all_levels():
+    made = Tokenizer.from_codes(None, [[0, 1], [2, 0]], codebook_sizes=256, resolver=None)
+    assert made.code_sizes == (256, 256)
+
+
+@pytest.mark.parametrize(
+    ("codes", "sizes", "error", "message"),
+    [
+        ([[0, 1], [2]], None, ValueError, "^codes: expected as many codes in each row"),
+        ([[[0], [1]], [[2]]], None, ValueError, "^codes: expected as many codes in each row"),
+        ([[0, 1]], (4, 4, 4), ValueError, "^codebook_sizes: .* 2 levels, .* got 3 sizes"),
+        ([[0, 1]], (4, 0), ValueError, "^codebook_sizes: .* at least 1, got 0"),
+        ([[0, 1]], 2.5, TypeError, "^codebook_sizes: expected whole numbers, got 2.5"),
+        ([[0, 1], [3, -1]], None, ValueError, "^codes: row 1 has -1 at level 1; codes begin at 0"),
+    ],
+)
+def test_codes_that_are_none_are_named(codes, sizes, error, message):
+    with pytest.raises(error, match=message):
+        Tokenizer.from_codes(None, codes, codebook_sizes=sizes)
+
+
+def test_an_unknown_item_error_holds_all_unknown_ids(tokenizer):
+    with pytest.raises(UnknownItemError) as caught:
+        tokenizer.encode(["x", IDS[0], "y"])
+    assert caught.value.ids == ["x", "y"]
+    copied = pickle.loads(pickle.dumps(caught.value))
+    assert (copied.ids, str(copied)) == (["x", "y"], str(caught.value))
+    with pytest.raises(UnknownItemError) as caught:
+        tokenizer.encode([1, 2])
+    assert caught.value.ids == [1, 2]

@@ -302,3 +302,16 @@ def test_features_and_categories_come_in_any_order_with_ids(
         assert level["categories"] == pytest.approx(right["categories"])
         assert level["modality_errors"] == pytest.approx(right["modality_errors"])
     assert found["categorised"] == len(labels)
+
+
+def test_a_tokenizer_that_is_there_is_replaced_only_on_demand(call, tmp_path):
+    np.save(tmp_path / "codes.npy", [[1, 2], [0, 0]])
+    words = ["from-codes", tmp_path / "codes.npy", "--out", tmp_path / "tokens"]
+    lines_of(call(*words))
+    np.save(tmp_path / "codes.npy", [[3, 2], [0, 0]])
+    refused = call(*words)
+    assert refused.code == 1
+    assert "give --overwrite to replace it" in refused.err
+    assert Tokenizer.load(tmp_path / "tokens").codes[0, 0] == 1
+    lines_of(call(*words, "--overwrite"))
+    assert Tokenizer.load(tmp_path / "tokens").codes[0, 0] == 3

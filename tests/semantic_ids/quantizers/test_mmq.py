@@ -201,7 +201,7 @@ def test_sizes_are_those_of_experts():
     [
         (("text", "sound"), r"the latent's blocks are \('text', 'image'\)"),
         (("image", "text"), r"the latent's blocks are \('text', 'image'\)"),
-        (("text",), r"expected as many blocks of columns, got 2"),
+        (("text",), r"give modalities=\('text', 'image'\)"),
     ],
 )
 def test_other_modalities_are_refused(latent, modalities, message):
