@@ -16,6 +16,9 @@ from semantic_ids.quantizers.beam import blocks, smallest
 from semantic_ids.quantizers.residual import _half_norms
 
 _UNIT32 = 2.0**-24  # unit roundoff of float32
+# Further than any entry in range can be (`check_range`). Infinity, which stands for entries that
+# repeat an earlier one, would meet the zeros with which matrix products fill up their blocks.
+_FAR = np.float32(np.finfo(np.float32).max / 4)
 _TINY32 = 2.0**-126  # smallest normal float32, what an underflow loses at most
 _BLOCK_VALUES = 1 << 21  # float64 values in work at a time
 _CACHED_VALUES = 1 << 17  # scores in work at a time: they stay in the processor's cache
@@ -125,7 +128,8 @@ class _Scoring:
         self._book = book
         self._width = book.shape[1]
         # The half norms stand below the entries and meet a one behind each row.
-        self._factors = np.concatenate([-book.T, _half_norms(book)[None]])
+        half_norms = np.minimum(_half_norms(book), _FAR)
+        self._factors = np.concatenate([-book.T, half_norms[None]])
         self._largest = math.sqrt((book.astype(np.float64) ** 2).sum(axis=1).max())
 
     def nearest(self, part: np.ndarray) -> np.ndarray:
