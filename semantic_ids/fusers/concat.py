@@ -30,7 +30,8 @@ class Concat(Fuser):
     Parameters
     ----------
     weights : modality name to a weight from 1e-6 to 1e6; modalities without one weigh 1.
-    scale : "standardise" gives every column mean 0 and variance 1, and can be undone. "l2"
+    scale : "standardise" gives every column mean 0 and variance 1, and can be undone; columns
+        that are constant, or nearly so beside the others, stay constant. "l2"
         divides every row by its Euclidean norm, so that only directions count, as they do for
         cosine similarity; a row of zeros stays zeros. The norms are lost: `inverse` returns the
         rows at length 1.

@@ -10,6 +10,10 @@ from semantic_ids.features import Features
 
 #: A column whose deviation is below this share of its largest value is constant but for rounding.
 _CONSTANT = 1e-6
+#: So is one whose deviation is below this share of the typical one: at its own scale, what is
+#: noise of the fit would count as much as any other column, and a later item that has a usual
+#: value there would be a thousand deviations off and outweigh everything.
+_NEGLIGIBLE = 1e-3
 _FLOAT32 = np.finfo(np.float32)
 
 
@@ -25,8 +29,14 @@ class Standard:
         """Measure one modality over the rows that have it, in float64.
 
         The scale divides by the standard deviation and by the root of the number of columns
-        that vary, so that a modality's total variance is 1 however wide it is. Constant
-        columns get that same scale with a deviation of 1: they stay constant.
+        that vary, so that a modality's total variance is 1 however wide it is.
+
+        Constant columns, and those that vary a thousand times less than is typical, are scaled
+        by the typical deviation: they stay constant, and an item that comes later and differs
+        there differs as it would in a column that varies. Typical is the lower quartile of the
+        columns that vary: a mean would be that of the largest unit, and of columns as unlike as
+        revenues and ratings it would take the ratings for noise. So of up to four columns none
+        is too small, whatever their units.
 
         Raises
         ------
@@ -36,7 +46,11 @@ class Standard:
         """
         mean, deviation, largest = _moments(features, name, lambda values: values)
         varies = deviation > np.maximum(_CONSTANT * largest, _FLOAT32.tiny)
-        scale = np.where(varies, deviation, 1.0) * np.sqrt(max(1, int(varies.sum())))
+        typical = np.quantile(deviation[varies], 0.25, method="lower") if varies.any() else 1.0
+        varies &= deviation >= _NEGLIGIBLE * typical
+        # At least so much that float32's rounding of a large constant stays small.
+        instead = np.maximum(typical, _NEGLIGIBLE * largest)
+        scale = np.where(varies, deviation, instead) * np.sqrt(max(1, int(varies.sum())))
         if max(scale.max(), 2 * largest.max()) > _FLOAT32.max:
             raise ValueError(
                 f"features[{name!r}]: standardising numbers as large as {largest.max():.3g} "

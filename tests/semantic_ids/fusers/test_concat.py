@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.preprocessing import StandardScaler
 
-from semantic_ids import Concat, Features
+from semantic_ids import Concat, Features, RQKMeans, Tokenizer
 from semantic_ids.features import BLOCK_ROWS
 
 
@@ -113,6 +113,43 @@ def test_a_column_that_varies_by_rounding_alone_is_constant():
     matrix = Concat().fit(Features(array)).transform(Features(array)).matrix
     assert np.abs(matrix[:, 1]).max() < 1e-3
     assert matrix[:, 0].var() == pytest.approx(1.0, rel=1e-4)
+
+
+@pytest.mark.parametrize("unit", [1.0, 0.05, 1e4])
+@pytest.mark.parametrize("noise", [[6e-8, 1.2e-7], [0.0, 0.0]])
+def test_a_column_of_noise_beside_columns_that_vary_counts_little_later(unit, noise):
+    rng = np.random.default_rng(0)
+    array = rng.normal(size=(1000, 16)) * unit
+    array[:, 0] = rng.choice(noise, 1000) * unit
+    fitted = Concat().fit(Features(array))
+    matrix = fitted.transform(Features(array)).matrix
+    assert np.allclose(matrix[:, 1:], scaled(array[:, 1:]), atol=1e-5)
+    assert np.abs(matrix[:, 0]).max() < 1e-6
+    later = array.copy()
+    later[:, 0] = 0.5 * unit
+    ordinary = 0.5 / np.sqrt(15)  # what half a deviation is elsewhere
+    assert fitted.transform(Features(later)).matrix[:, 0] == pytest.approx(ordinary, rel=0.1)
+
+
+def test_codes_outlast_a_usual_value_in_a_column_that_was_noise_at_the_fit():
+    rng = np.random.default_rng(0)
+    array = rng.normal(size=(1000, 16))
+    array[:, 0] = rng.choice([6e-8, 1.2e-7], 1000)
+    tokenizer = Tokenizer.fit(array, quantizer=RQKMeans(levels=3, codebook_size=64))
+    later = array.copy()
+    later[:, 0] = 0.02
+    same = (tokenizer.encode(later) == tokenizer.encode(array)).all(axis=1)
+    assert same.mean() > 0.97
+
+
+def test_small_units_beside_large_ones_are_not_noise():
+    rng = np.random.default_rng(0)
+    units = {"revenue": 1e8, "budget": 4e7, "votes": 1e5, "minutes": 30.0, "rating": 1.0}
+    array = rng.normal(size=(200, 5)) * list(units.values())
+    for columns in (slice(None), slice(2, None), [0, 4]):
+        features = Features(array[:, columns])
+        matrix = Concat().fit(features).transform(features).matrix
+        assert np.allclose(matrix, scaled(array[:, columns]), atol=1e-5)
 
 
 @pytest.mark.parametrize("smallest", [1e-45, 1e-40])
@@ -235,4 +272,8 @@ def test_films_without_posters(films):
     image = latent.matrix[:, latent.blocks["image"]]
     assert np.allclose(image[has_poster], scaled(posters, has_poster)[has_poster], atol=1e-5)
     assert (image[~has_poster] == 0).all()
-    assert np.allclose(latent.matrix[:, latent.blocks["text"]], scaled(text), atol=1e-5)
+    found = latent.matrix[:, latent.blocks["text"]]
+    noise = text.std(axis=0, dtype=np.float64) < 1e-6  # one column is what float16 left of zero
+    assert np.flatnonzero(noise).tolist() == [319]
+    assert np.allclose(found[:, ~noise], scaled(text[:, ~noise]), atol=1e-5)
+    assert np.abs(found[:, noise]).max() < 1e-6
