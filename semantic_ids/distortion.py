@@ -37,8 +37,14 @@ class ErrorSums:
         self._errors = self._errors + errors.sum(axis=0)
 
     def relative(self) -> list[float]:
-        """Return L ratios; 0 where nothing is lost or the rows are all the same, to rounding."""
+        """Return L ratios: 0 where nothing is lost, to rounding.
+
+        Where the rows are all the same, to rounding, whatever is lost is infinitely more than
+        their variance.
+        """
         errors = np.atleast_1d(self._errors)
-        if self._variance <= _NO_VARIANCE * float(np.sum(self._mean**2)) * self._count:
-            return [0.0] * len(errors)
+        squares = float(np.sum(self._mean**2)) * self._count
+        if self._variance <= _NO_VARIANCE * squares:
+            lost = errors > _NO_VARIANCE * (squares + self._count)
+            return np.where(lost, np.inf, 0.0).tolist()
         return (errors / self._variance).tolist()

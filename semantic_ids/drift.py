@@ -16,7 +16,8 @@ class Drift:
     Attributes
     ----------
     items : number of new items.
-    relative_error : squared error after each level over the new items' own variance, (L,).
+    relative_error : squared error after each level over the new items' own variance, (L,);
+        infinite for a single item, or items that are all alike, unless nothing is lost.
     fitted_relative_error : the same of the fit; None if it was not measured.
     distances : total variation distance at each level between the new items' codes and the
         catalogue's, (L,): 0 for equal shares, 1 for no code in common.

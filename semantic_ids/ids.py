@@ -39,6 +39,11 @@ def id_array(ids: Any, *, name: str = "ids") -> np.ndarray:
     >>> id_array(["B01", "B02"]).tolist()
     ['B01', 'B02']
     """
+    if isinstance(ids, set | frozenset | Mapping):
+        raise TypeError(
+            f"{name}: expected a sequence or 1-D array of ids, got a {type(ids).__name__}, which "
+            "says nothing of which row is whose"
+        )
     if isinstance(ids, np.ndarray):
         if ids.ndim != 1:
             raise ValueError(f"{name}: expected one dimension, got shape {ids.shape}")

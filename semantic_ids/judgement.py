@@ -1,5 +1,6 @@
 """Judgement: the statistics of a whole catalogue, with what is known of its items."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -39,6 +40,8 @@ def judge(
     agreement = None
     labels = np.zeros(0)
     if categories is not None:
+        if isinstance(categories, Mapping):
+            categories = [categories.get(item) for item in catalogue.ids[rows].tolist()]
         labels = category_labels(categories, len(catalogue))
         agreement = category_agreement(content, sizes, labels)
     errors = None if fitted.generation else fitted.relative_errors
@@ -71,7 +74,7 @@ def catalogue_features(fitted: Fitted, features: Features) -> tuple[Features, np
     Raises
     ------
     ValueError
-        if they are not one row an item.
+        if they are not one row an item, or have no ids and the catalogue has changed.
     UnknownItemError
         if their ids are not those of the catalogue.
     """
@@ -79,6 +82,11 @@ def catalogue_features(fitted: Fitted, features: Features) -> tuple[Features, np
     if len(features) != len(catalogue):
         raise ValueError(
             f"features: {len(features)} rows, the catalogue has {len(catalogue)} items"
+        )
+    if features.ids is None and fitted.generation:
+        raise ValueError(
+            "features: the catalogue has changed, and its rows with it; "
+            "give each row its id: Features(x, ids=...)"
         )
     if features.ids is None:
         features = Features.of(features, catalogue.ids)

@@ -207,7 +207,7 @@ class Tokenizer:
         update : what to do with an id that is there already with another content code: refuse
             the batch, or retire its code and give it a new one. An item that is there with the
             same content code keeps its unique code either way, and one that was removed gets it
-            back.
+            back. An item that moves becomes the last row of the catalogue.
 
         Returns
         -------
@@ -407,8 +407,9 @@ class Tokenizer:
             to or, without a codec, by the levels that differ, against the features fused
             (without a codec by `Concat()`). Without features, the errors are those of the fit (a
             modality's: of the rows that it learnt from), and None once the catalogue has changed.
-        categories : one str or int an item, or None; in the order of the features, where these
-            carry ids, or of the catalogue's rows. Prefixes are compared with them.
+        categories : one str or int an item, or None; by id, as a mapping, or in the order of the
+            features, where these carry ids, or of the catalogue's rows. Prefixes are compared
+            with them.
         progress : show bars; None shows them in a terminal.
 
         Raises

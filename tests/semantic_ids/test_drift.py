@@ -61,3 +61,9 @@ def test_figures_equal_a_naive_count(tokenizer):
 def test_drift_needs_a_codec():
     with pytest.raises(NoCodecError):
         Tokenizer.from_codes(["a"], [[0]]).drift(vectors(3))
+
+
+def test_one_item_that_is_badly_coded_is_no_perfect_fit(tokenizer):
+    drift = tokenizer.drift(np.full((1, 6), 100.0))
+    assert drift.relative_error == (np.inf, np.inf)
+    assert tokenizer.drift(np.full((5, 6), 100.0)).relative_error == (np.inf, np.inf)

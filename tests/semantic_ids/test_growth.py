@@ -8,6 +8,7 @@ import pytest
 
 from semantic_ids import (
     CollisionError,
+    Features,
     NearestFree,
     NoCodecError,
     RQKMeans,
@@ -136,7 +137,7 @@ def test_figures_of_the_fit_are_not_passed_off_as_those_of_a_grown_catalogue():
     figures = tokenizer.statistics()
     assert (figures.items, figures.relative_error) == (220, None)
     features = np.concatenate([vectors(200), 100 * vectors(20, seed=1)])
-    assert tokenizer.statistics(features).relative_error > 0
+    assert tokenizer.statistics(Features(features, ids=tokenizer.ids)).relative_error > 0
     tokenizer.remove(tokenizer.ids)
     for call in (tokenizer.statistics, lambda: tokenizer.drift(vectors(3))):
         with pytest.raises(ValueError, match="the catalogue is empty"):
@@ -262,3 +263,22 @@ def test_retired_codes_are_given_out_again_only_if_asked():
     assert len(np.unique(tokenizer.codes, axis=0)) == 62
     freed = {tuple(code) for code in gone.tolist()}
     assert freed & {tuple(code) for code in codes.tolist()}
+
+
+def test_rows_without_ids_are_refused_once_the_catalogue_has_changed():
+    x = vectors(80)
+    tokenizer = Tokenizer.fit(x, quantizer=QUANTIZER, progress=False)
+    rows = np.arange(80) % 3
+    plain = tokenizer.statistics(x, categories=rows)
+    by_id = tokenizer.statistics(x, categories=dict(enumerate(rows.tolist())))
+    assert by_id == plain
+    tokenizer.add(x[:1] * 1.5, ids=[0], update=True)  # item 0 is the last row now
+    x[0] *= 1.5
+    with pytest.raises(ValueError, match="give each row its id"):
+        tokenizer.statistics(x)
+    with pytest.raises(ValueError, match="give each row its id"):
+        tokenizer.describe(tokenizer.codes[0, :1], features=x)
+    known = tokenizer.statistics(Features(x, ids=np.arange(80)))
+    fresh = tokenizer.decode(tokenizer.content_codes[tokenizer.rows(np.arange(80))])["features"]
+    lost, total = ((fresh - x) ** 2).sum(), ((x - x.mean(axis=0)) ** 2).sum()
+    assert known.levels[-1].modality_errors["features"] == pytest.approx(lost / total, rel=1e-5)

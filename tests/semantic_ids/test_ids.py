@@ -159,3 +159,9 @@ def test_packed_ids_that_do_not_fit_are_refused():
 def test_arrays_that_hold_no_ids_are_refused(arrays, message):
     with pytest.raises(ValueError, match=message):
         unpack_ids(arrays)
+
+
+@pytest.mark.parametrize("ids", [{"a", "b"}, frozenset([1, 2]), {"a": 1, "b": 2}])
+def test_ids_without_an_order_are_refused(ids):
+    with pytest.raises(TypeError, match="says nothing of which row is whose"):
+        id_array(ids)
