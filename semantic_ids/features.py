@@ -345,7 +345,7 @@ def _check_finite(
     what, remedy = "a number beyond float32", ""
     if np.isnan(array[first]).any():
         what = "NaN"
-        remedy = f"; mark missing rows in the mask: present={{{name!r}: ...}}"
+        remedy = f'; mark missing rows in the mask: present={{{name!r}: ...}}, or missing="nan"'
         if nan_is_missing:
             remedy = "; missing='nan' is for rows that are NaN throughout"
     elif np.isinf(array[first]).any():

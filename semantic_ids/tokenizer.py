@@ -184,6 +184,8 @@ class Tokenizer:
         NoCodecError
             for features, if the tokenizer was made from codes.
         """
+        if _has_no_rows(items):
+            return np.zeros((0, len(self._need_codec().sizes)), dtype=np.int32)
         if is_id(items) or not _are_features(items):
             return self.codes[self._catalogue.rows(items)]
         return self._need_codec().encode(Features.of(items).without_ids())
@@ -236,6 +238,8 @@ class Tokenizer:
         if not isinstance(update, bool):
             raise TypeError(f"update: expected True or False, got {update!r}")
         codec, spec = self._need_codec(), self._need_spec()
+        if _has_no_rows(features):
+            return np.zeros((0, self.code_length), dtype=np.int32)
         features = Features.of(features, ids)
         self._change(with_items(self._fitted, codec, spec, features, update=update))
         return self.codes[self._catalogue.rows(features.ids)]
@@ -726,7 +730,19 @@ class Tokenizer:
         return self.spec
 
 
+def _has_no_rows(items: Any) -> bool:
+    """Say whether features are those of no item at all, as on a day without news."""
+    parts = list(items.values()) if isinstance(items, Mapping) else [items]
+    shapes = [getattr(part, "shape", ()) for part in parts]
+    return bool(shapes) and all(len(shape) == 2 and shape[0] == 0 for shape in shapes)
+
+
 def _are_features(items: Any) -> bool:
+    if getattr(items, "ndim", 0) == 1 and getattr(items.dtype, "kind", "") == "f":
+        raise ValueError(
+            f"items: expected ids, or features of shape (n, columns), got shape {items.shape}; "
+            "one row of features is items[None]"
+        )
     if isinstance(items, Features | Mapping | Path) or is_frame(items):
         return True
     if isinstance(items, list | tuple) and items:

@@ -683,3 +683,20 @@ def test_an_unknown_item_error_holds_all_unknown_ids(tokenizer):
     with pytest.raises(UnknownItemError) as caught:
         tokenizer.encode([1, 2])
     assert caught.value.ids == [1, 2]
+
+
+# --- no items at all, and one
+
+
+def test_no_items_have_no_codes_and_change_nothing(tokenizer):
+    none = {name: array[:0] for name, array in modalities().items()}
+    grown = tokenizer.copy()
+    assert grown.encode(none).shape == (0, 2)
+    assert grown.add(none, ids=[]).shape == (0, 3)
+    assert grown.encode([]).shape == (0, 3)
+    assert (grown.generation, len(grown)) == (tokenizer.generation, len(tokenizer))
+
+
+def test_a_single_row_of_features_is_not_taken_for_ids(tokenizer):
+    with pytest.raises(ValueError, match=r"got shape \(6,\); one row of features is items\[None\]"):
+        tokenizer.encode(vectors()[0])
