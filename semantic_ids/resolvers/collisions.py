@@ -74,13 +74,28 @@ def split(
     taken = check_codes(taken, sizes, name="taken")
     _check_room(len(codes), len(taken), sizes, capacity)
     before = CodeSpace.of(sizes, code_keys(taken, sizes), capacity)
-    keys, ranks = code_keys(codes, sizes), id_ranks(ids)
-    order, place = buckets(keys, errors, ranks)
-    stays = place < before.room(keys[order])
-    movers = order[~stays]
-    movers = movers[np.argsort(ranks[movers])]  # a smaller index is a smaller id
-    held = np.concatenate([np.repeat(before.keys, before.counts), keys[order[stays]]])
+    keys = code_keys(codes, sizes)
+    # Few items meet another one, or a code that is taken: only these need an order.
+    crowded = _crowded(keys, before.keys)
+    ranks = id_ranks(ids[crowded])
+    order, place = buckets(keys[crowded], errors[crowded], ranks)
+    leaves = order[place >= before.room(keys[crowded[order]])]
+    movers = crowded[leaves[np.argsort(ranks[leaves])]]  # a smaller index is a smaller id
+    stays = np.ones(len(keys), dtype=bool)
+    stays[movers] = False
+    held = np.concatenate([np.repeat(before.keys, before.counts), keys[stays]])
     return movers, CodeSpace.of(sizes, held, capacity)
+
+
+def _crowded(keys: np.ndarray, taken: np.ndarray) -> np.ndarray:
+    """Return the items (n,) whose key another item has, or is among those taken."""
+    order = np.argsort(keys)
+    ordered = keys[order]
+    same = ordered[1:] == ordered[:-1]
+    shared = np.append(same, False) | np.append(False, same)
+    if len(taken):
+        shared |= np.isin(ordered, taken)
+    return order[shared] if len(keys) else order
 
 
 def _check_room(items: int, taken: int, sizes: tuple[int, ...], capacity: int) -> None:
