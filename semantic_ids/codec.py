@@ -25,14 +25,14 @@ class Measured:
     ----------
     codes : (N, L) int32 content codes.
     errors : (N,) float64, squared error of each whole code.
-    relative_errors : after each level, over all items.
-    modality_errors : the same in each modality's own feature space, over the items that have it;
-        empty where no item was decoded.
+    sums : of the errors after each level, over all items.
+    modality_errors : relative errors after each level in each modality's own feature space, over
+        the items that have it; empty where no item was decoded.
     """
 
     codes: np.ndarray
     errors: np.ndarray
-    relative_errors: tuple[float, ...]
+    sums: ErrorSums
     modality_errors: dict[str, tuple[float, ...]]
 
 
@@ -105,8 +105,12 @@ class Codec:
         return Measured(
             found,
             last,
-            tuple(sums.relative()),
-            {name: tuple(errors.relative()) for name, errors in modalities.items()},
+            sums,
+            {
+                name: tuple(ratios)
+                for name, errors in modalities.items()
+                if (ratios := errors.relative()) is not None
+            },
         )
 
     def _add_modalities(

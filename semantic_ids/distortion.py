@@ -36,15 +36,28 @@ class ErrorSums:
         self._count += n
         self._errors = self._errors + errors.sum(axis=0)
 
-    def relative(self) -> list[float]:
-        """Return L ratios: 0 where nothing is lost, to rounding.
+    @property
+    def variance(self) -> float:
+        """Mean squared distance of a row to the mean; 0 where rows are the same to rounding."""
+        if self._variance <= _NO_VARIANCE * float(np.sum(self._mean**2)) * self._count:
+            return 0.0
+        return self._variance / self._count
 
-        Where the rows are all the same, to rounding, whatever is lost is infinitely more than
-        their variance.
+    def relative(self, variance: float | None = None) -> list[float] | None:
+        """Return the mean squared error over a variance, L ratios; 0 where nothing is lost.
+
+        Parameters
+        ----------
+        variance : of other rows, to compare with; that of these rows if left out.
+
+        Returns
+        -------
+        ratios : None where something is lost, but there is no variance to compare it with.
         """
-        errors = np.atleast_1d(self._errors)
-        squares = float(np.sum(self._mean**2)) * self._count
-        if self._variance <= _NO_VARIANCE * squares:
-            lost = errors > _NO_VARIANCE * (squares + self._count)
-            return np.where(lost, np.inf, 0.0).tolist()
-        return (errors / self._variance).tolist()
+        errors = np.atleast_1d(self._errors) / self._count
+        measure = self.variance if variance is None else variance
+        if measure > 0:
+            return (errors / measure).tolist()
+        if (errors > _NO_VARIANCE * float(np.sum(self._mean**2))).any():
+            return None
+        return [0.0] * len(errors)

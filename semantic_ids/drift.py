@@ -16,9 +16,10 @@ class Drift:
     Attributes
     ----------
     items : number of new items.
-    relative_error : squared error after each level over the new items' own variance, (L,);
-        infinite for a single item, or items that are all alike, unless nothing is lost.
-    fitted_relative_error : the same of the fit; None if it was not measured.
+    relative_error : squared error an item, after each level, over the variance of the fit's
+        items, (L,): far above that of the fit where the codec fits badly. None where the items
+        of the fit were all alike.
+    fitted_relative_error : that of the fit; None if it was not measured.
     distances : total variation distance at each level between the new items' codes and the
         catalogue's, (L,): 0 for equal shares, 1 for no code in common.
     unused : share of the codes at each level that the catalogue uses and the new items do not.
@@ -28,7 +29,7 @@ class Drift:
     """
 
     items: int
-    relative_error: tuple[float, ...]
+    relative_error: tuple[float, ...] | None
     fitted_relative_error: tuple[float, ...] | None
     distances: tuple[float, ...]
     unused: tuple[float, ...]
@@ -41,12 +42,12 @@ class Drift:
             f"{self.items:,} new items, {self.unseen:.1%} with a content code not seen before",
             "level  rel. error  at the fit  distance  unused codes",
         ]
-        fitted = self.fitted_relative_error or ()
-        for level, (error, distance, unused) in enumerate(
-            zip(self.relative_error, self.distances, self.unused, strict=True)
-        ):
-            before = f"{fitted[level]:.4f}" if fitted else ""
-            lines.append(f"{level:5d} {error:11.4f} {before:>11s} {distance:9.3f} {unused:13.1%}")
+        for level, (distance, unused) in enumerate(zip(self.distances, self.unused, strict=True)):
+            now, before = (
+                "" if errors is None else f"{errors[level]:.4f}"
+                for errors in (self.relative_error, self.fitted_relative_error)
+            )
+            lines.append(f"{level:5d} {now:>11s} {before:>11s} {distance:9.3f} {unused:13.1%}")
         return "\n".join(lines)
 
 
@@ -55,9 +56,14 @@ def measure_drift(
     features: Features,
     content_codes: np.ndarray,
     fitted_relative_error: list[float] | None,
+    variance: float | None,
 ) -> Drift:
-    """Encode new items and compare them with a catalogue's content codes (N, L)."""
+    """Encode new items and compare them with a catalogue's content codes (N, L).
+
+    The errors are compared with the variance of the fit's items.
+    """
     measured = codec.measure(features)
+    errors = measured.sums.relative(variance)
     codes = measured.codes
     shares, before = _shares(codes, codec.sizes), _shares(content_codes, codec.sizes)
     distances, unused = [], []
@@ -67,7 +73,7 @@ def measure_drift(
     known = _known(codes, content_codes, codec.sizes)
     return Drift(
         items=len(codes),
-        relative_error=measured.relative_errors,
+        relative_error=None if errors is None else tuple(errors),
         fitted_relative_error=None
         if fitted_relative_error is None
         else tuple(fitted_relative_error),

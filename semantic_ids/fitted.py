@@ -27,6 +27,7 @@ class Fitted:
     catalogue : id <-> code.
     ordered : whether each level refines the levels before it.
     relative_errors : after each level, measured at the fit; None where there was none.
+    variance : of the fused items of the fit: their mean squared distance to the mean.
     modality_errors : the same of each modality in its own feature space, over the rows that the
         stages learnt from; empty where there was no fit.
     generation : how often the catalogue changed.
@@ -37,6 +38,7 @@ class Fitted:
     catalogue: Catalogue
     ordered: bool
     relative_errors: list[float] | None = None
+    variance: float | None = None
     modality_errors: Mapping[str, Sequence[float]] = field(default_factory=dict)
     generation: int = 0
 
@@ -65,6 +67,7 @@ class _Metadata(Spec):
     levels: int = Field(ge=1)
     ordered: bool
     relative_errors: list[float] | None
+    variance: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     modality_errors: dict[str, list[float]] = Field(default={})
     generation: int = Field(ge=0)
     fingerprint: str = Field(pattern="^[0-9a-f]{64}$")
@@ -97,6 +100,7 @@ def to_state(fitted: Fitted) -> State:
         "levels": catalogue.content_codes.shape[1],
         "ordered": fitted.ordered,
         "relative_errors": fitted.relative_errors,
+        "variance": fitted.variance,
         "modality_errors": {name: list(e) for name, e in fitted.modality_errors.items()},
         "generation": fitted.generation,
         "fingerprint": fitted.fingerprint,
@@ -155,6 +159,7 @@ def from_state(state: State) -> Fitted:
         catalogue,
         ordered=metadata.ordered,
         relative_errors=metadata.relative_errors,
+        variance=metadata.variance,
         modality_errors=metadata.modality_errors,
         generation=metadata.generation,
     )

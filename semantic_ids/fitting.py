@@ -60,18 +60,10 @@ def fit_stages(
         codec,
         Catalogue(ids, codes, measured.codes, codec.sizes + spec.resolver.added_sizes),
         ordered=codec.quantizer.ordered,
-        relative_errors=_if_finite(measured.relative_errors),
-        modality_errors={
-            name: errors
-            for name, errors in measured.modality_errors.items()
-            if np.isfinite(errors).all()
-        },
+        relative_errors=measured.sums.relative(),
+        variance=measured.sums.variance,
+        modality_errors=measured.modality_errors,
     )
-
-
-def _if_finite(errors: Sequence[float]) -> list[float] | None:
-    """Return errors to keep; a catalogue of equal items, badly coded, has none that mean much."""
-    return list(errors) if np.isfinite(errors).all() else None
 
 
 def check_catalogue(spec: TokenizerSpec, n: int, side: Side | None) -> None:

@@ -49,7 +49,7 @@ def judge(
     if features is not None and fitted.codec is not None:
         everyone = np.ones(len(features), dtype=bool)
         measured = fitted.codec.measure(features, content, decoded=everyone, progress=progress)
-        errors, by_modality = measured.relative_errors, measured.modality_errors
+        errors, by_modality = measured.sums.relative(), measured.modality_errors
     figures = codebook_statistics(
         content,
         sizes,

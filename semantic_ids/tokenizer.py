@@ -551,6 +551,7 @@ class Tokenizer:
             Features.of(features).without_ids(),
             self._catalogue.content_codes,
             self._fitted.relative_errors,
+            self._fitted.variance,
         )
 
     def compare(self, other: "Tokenizer", *, k: int = 10) -> Comparison:

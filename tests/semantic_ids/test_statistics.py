@@ -270,9 +270,11 @@ def test_relative_error_is_squared_error_over_variance(seed, n, offset, blocks):
 @pytest.mark.parametrize("value", [0.0, 0.1, -1e6])
 def test_rows_that_are_all_the_same_have_no_relative_error(value):
     x = np.full((20, 3), value, dtype=np.float32)
-    assert relative_errors(np.full((20, 2), 1e-16), x) == [0.0, 0.0]
+    rounding = 1e-16 * value**2
+    assert relative_errors(np.full((20, 2), rounding), x) == [0.0, 0.0]
+    assert relative_errors(np.full((20, 2), 1e-3 * value**2 + 1e-16), x) is None
     x[::2] = np.nextafter(x[::2], np.float32(np.inf))  # the same to rounding
-    assert value == 0 or relative_errors(np.full((20, 2), 1e-16), x) == [0.0, 0.0]
+    assert value == 0 or relative_errors(np.full((20, 2), rounding), x) == [0.0, 0.0]
 
 
 def test_nothing_lost_is_no_error():
