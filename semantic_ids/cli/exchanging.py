@@ -10,7 +10,7 @@ from semantic_ids.cli.fitting import check_out
 from semantic_ids.cli.judging import known_features, read_items
 from semantic_ids.cli.output import say
 
-_FORMAT = "index.json, recbole, npy, torch or parquet; that of the file's ending if left out."
+_FORMAT = "index.json, recbole, npy or parquet; that of the file's ending if left out."
 
 
 def export(

@@ -4,9 +4,9 @@ Here are the files; `semantic_ids.interop.hugging_face` (extra ``hf``) and
 `semantic_ids.interop.scikit_learn` are imported by their names, for they import those libraries.
 """
 
-from semantic_ids.interop.array_files import read_npy, read_torch, write_npy, write_torch
 from semantic_ids.interop.formats import export, read_codes
 from semantic_ids.interop.index_json import read_index_json, write_index_json
+from semantic_ids.interop.npy import read_npy, write_npy
 from semantic_ids.interop.parquet import read_parquet, write_parquet
 from semantic_ids.interop.recbole import (
     Interactions,
@@ -27,11 +27,9 @@ __all__ = [
     "read_parquet",
     "read_recbole_inter",
     "read_recbole_item",
-    "read_torch",
     "write_index_json",
     "write_npy",
     "write_parquet",
     "write_recbole_inter",
     "write_recbole_item",
-    "write_torch",
 ]

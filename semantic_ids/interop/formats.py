@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from semantic_ids.interop.array_files import read_npy, read_torch, write_npy, write_torch
 from semantic_ids.interop.index_json import read_index_json, write_index_json
+from semantic_ids.interop.npy import read_npy, write_npy
 from semantic_ids.interop.parquet import read_parquet, write_parquet
 from semantic_ids.interop.recbole import read_recbole_item, write_recbole_item
 from semantic_ids.interop.table import CodeTable
@@ -26,7 +26,6 @@ FORMATS = {
     "index.json": Format((".json",), read_index_json, write_index_json),
     "recbole": Format((".item",), read_recbole_item, write_recbole_item),
     "npy": Format((".npy",), read_npy, write_npy),
-    "torch": Format((".pt", ".pth"), read_torch, write_torch),
     "parquet": Format((".parquet",), read_parquet, write_parquet),
 }
 
@@ -38,7 +37,7 @@ def export(tokenizer: "Tokenizer", path: str | Path, format: str | None = None) 
     ----------
     tokenizer : its catalogue is written, row by row.
     path : file to write; one that is there is replaced.
-    format : "index.json" (LC-Rec, LETTER, MQL4GRec, MiniOneRec), "recbole", "npy", "torch" or
+    format : "index.json" (LC-Rec, LETTER, MQL4GRec, MiniOneRec), "recbole", "npy" or
         "parquet"; None takes that of the path's ending.
 
     Raises

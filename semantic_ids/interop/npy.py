@@ -1,6 +1,7 @@
-"""Tables of codes as .npy and torch files, as TIGER's implementations keep them: row i, item i.
+"""Tables of codes as .npy files, as TIGER's implementations keep them: row i, item i.
 
-Such a file holds no ids: items are the row numbers.
+Such a file holds no ids: items are the row numbers. Those of torch (.pt) are pickles, which are
+not read: `Tokenizer.from_codes(None, tensor)` takes what `torch.load` made of one.
 """
 
 from pathlib import Path
@@ -59,49 +60,6 @@ def read_npy(path: str | Path) -> CodeTable:
         *(TokenError, MemoryError, RecursionError, EOFError),
     ) as error:
         raise ValueError(f"{path}: not a .npy file of codes: {error}") from None
-
-
-def write_torch(path: str | Path, ids: Any, codes: Any) -> None:
-    """Write codes as a torch file that holds one tensor (N, L) int64; see `write_npy`.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_torch(f"{folder}/codes.pt", None, [[12, 7], [3, 9]])
-    ...     read_torch(f"{folder}/codes.pt").codes.tolist()
-    [[12, 7], [3, 9]]
-    """
-    import torch
-
-    torch.save(torch.from_numpy(_by_number(ids, codes).astype(np.int64)), path)
-
-
-def read_torch(path: str | Path) -> CodeTable:
-    """Read a torch file of one tensor of integers (N, L); ids are row numbers.
-
-    Only tensors are read: a file of other objects is refused, and none of its code runs.
-
-    Raises
-    ------
-    FileNotFoundError
-        if there is no such file.
-    ValueError
-        if it is no such file, or holds anything else.
-    """
-    import torch
-
-    with Path(path).open("rb") as file:
-        try:
-            codes = torch.load(file, map_location="cpu", weights_only=True)
-        except Exception as error:  # what a damaged file raises has no type in common
-            raise ValueError(f"{path}: not a torch file of one tensor: {error}") from None
-    if not isinstance(codes, torch.Tensor):
-        raise ValueError(f"{path}: expected one tensor, got a {type(codes).__name__}")
-    try:
-        return code_table(None, codes.numpy())
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: {error}") from None
 
 
 def _by_number(ids: Any, codes: Any) -> np.ndarray:

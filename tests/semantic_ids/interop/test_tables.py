@@ -1,17 +1,9 @@
-"""Tables without ids, and parquet: what they hold is what numpy, torch and pyarrow say."""
+"""Tables without ids, and parquet: what they hold is what numpy and pyarrow say."""
 
 import numpy as np
 import pytest
-import torch
 
-from semantic_ids.interop import (
-    read_npy,
-    read_parquet,
-    read_torch,
-    write_npy,
-    write_parquet,
-    write_torch,
-)
+from semantic_ids.interop import read_npy, read_parquet, write_npy, write_parquet
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -21,28 +13,19 @@ CODES = [[12, 7], [3, 9], [0, 1]]
 
 def test_row_i_is_item_i(tmp_path):
     write_npy(tmp_path / "codes", [2, 0, 1], CODES)
-    write_torch(tmp_path / "codes.pt", [2, 0, 1], CODES)
-    expected = [[3, 9], [0, 1], [12, 7]]
-    assert np.load(tmp_path / "codes").tolist() == expected
-    tensor = torch.load(tmp_path / "codes.pt", weights_only=True)
-    assert tensor.dtype == torch.int64  # what an embedding takes
-    assert tensor.tolist() == expected
+    assert np.load(tmp_path / "codes").tolist() == [[3, 9], [0, 1], [12, 7]]
 
 
-@pytest.mark.parametrize("write", [write_npy, write_torch])
 @pytest.mark.parametrize("ids", [["x", "y", "z"], [1, 2, 3], [-1, 0, 1], [0, 1, 7]])
-def test_other_ids_have_no_room(write, ids, tmp_path):
+def test_other_ids_have_no_room(ids, tmp_path):
     with pytest.raises(ValueError, match=r"room for the row numbers 0 to 2 alone, got .*ids=None"):
-        write(tmp_path / "codes", ids, CODES)
+        write_npy(tmp_path / "codes", ids, CODES)
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "<i8", ">i4"])
 def test_any_integers_are_read(dtype, tmp_path):
     np.save(tmp_path / "codes.npy", np.array(CODES, dtype=dtype, order="F"))
     assert read_npy(tmp_path / "codes.npy").codes.tolist() == CODES
-    if dtype != ">i4":
-        torch.save(torch.from_numpy(np.array(CODES, dtype=dtype)), tmp_path / "codes.pt")
-        assert read_torch(tmp_path / "codes.pt").codes.tolist() == CODES
 
 
 class Trap:
@@ -56,25 +39,6 @@ def test_objects_are_not_unpickled(tmp_path):
     np.save(tmp_path / "codes.npy", np.array([[Trap()]], dtype=object), allow_pickle=True)
     with pytest.raises(ValueError, match=r"codes\.npy: not a \.npy file of codes"):
         read_npy(tmp_path / "codes.npy")
-    torch.save(Trap(), tmp_path / "codes.pt")
-    with pytest.raises(ValueError, match=r"codes\.pt: not a torch file of one tensor"):
-        read_torch(tmp_path / "codes.pt")
-
-
-@pytest.mark.parametrize(
-    ("value", "message"),
-    [
-        ({"codes": torch.zeros(1, 1, dtype=torch.int64)}, "expected one tensor, got a dict"),
-        (torch.zeros(2, 2), "expected integers of shape"),
-        (torch.zeros(2, dtype=torch.int64), "expected integers of shape"),
-        (torch.zeros(2, 2, dtype=torch.bfloat16), "BFloat16"),
-        (torch.zeros(0, 2, dtype=torch.int64), "expected integers of shape"),
-    ],
-)
-def test_other_tensors_are_refused(value, message, tmp_path):
-    torch.save(value, tmp_path / "codes.pt")
-    with pytest.raises(ValueError, match=rf"codes\.pt: .*{message}"):
-        read_torch(tmp_path / "codes.pt")
 
 
 def test_parquet_has_a_column_a_level(tmp_path):
