@@ -47,7 +47,7 @@ def category_labels(categories: Iterable[Any], n: int) -> np.ndarray:
     >>> category_labels(["tea", None, "milk", "tea"], 4)
     array([ 0, -1,  1,  0])
     """
-    if isinstance(categories, str) or not isinstance(categories, Iterable):
+    if isinstance(categories, str | set | frozenset) or not isinstance(categories, Iterable):
         raise TypeError(f"categories: expected one str or int an item, got {categories!r}")
     values = list(categories)
     if len(values) != n:

@@ -59,8 +59,8 @@ class Features:
         if a modality is neither a numeric array nor text.
     ValueError
         if an array is not two-dimensional, is empty, holds NaN, infinity or a number beyond
-        float32 in a present row, or the lengths differ; if a modality is present for no item
-        or an item has no modality; if ids repeat; if a file or a column cannot be used.
+        float32 in a present row, or the lengths differ; if an item has no modality;
+        if ids repeat; if a file or a column cannot be used.
 
     Notes
     -----
@@ -106,12 +106,12 @@ class Features:
         }
         n = _same_length({f"features[{name!r}]": len(array) for name, array in arrays.items()})
         mask = _presence(list(arrays), table.present, n)
-        mask &= _presence(list(arrays), present or {}, n)
+        mask &= _presence(list(arrays), {} if present is None else present, n)
         names = _item_ids(ids, table.ids, n)
         for column, (name, array) in enumerate(arrays.items()):
             if array.dtype.kind == "f":
                 mask[:, column] = _check_finite(name, array, mask[:, column], missing == "nan")
-        _check_present(list(arrays), mask, names)
+        _check_present(mask, names)
         self._set(arrays, mask, names)
 
     def _set(self, arrays: dict[str, np.ndarray], mask: np.ndarray, ids: np.ndarray | None) -> None:
@@ -297,7 +297,12 @@ def _same_length(lengths: dict[str, int]) -> int:
     return next(iter(lengths.values()))
 
 
-def _presence(names: list[str], present: Mapping[str, Any], n: int) -> np.ndarray:
+def _presence(names: list[str], present: Any, n: int) -> np.ndarray:
+    if not isinstance(present, Mapping):
+        raise TypeError(
+            f"present: expected a mapping of modality to bool (N,), got a "
+            f"{type(present).__name__}; give present={{{names[0]!r}: ...}}"
+        )
     unknown = sorted(set(present) - set(names))
     if unknown:
         raise ValueError(f"present: no modality {unknown[0]!r} among the features {names}")
@@ -313,10 +318,7 @@ def _presence(names: list[str], present: Mapping[str, Any], n: int) -> np.ndarra
     return mask
 
 
-def _check_present(names: list[str], mask: np.ndarray, ids: np.ndarray | None) -> None:
-    for column, name in enumerate(names):
-        if not mask[:, column].any():
-            raise ValueError(f"features[{name!r}]: missing for every one of {len(mask):,} items")
+def _check_present(mask: np.ndarray, ids: np.ndarray | None) -> None:
     bare = np.flatnonzero(~mask.any(axis=1))
     if len(bare):
         first = f"row {bare[0]}" if ids is None else f"id {ids.tolist()[bare[0]]!r}"

@@ -238,7 +238,7 @@ class Tokenizer:
         if not isinstance(update, bool):
             raise TypeError(f"update: expected True or False, got {update!r}")
         codec, spec = self._need_codec(), self._need_spec()
-        if _has_no_rows(features):
+        if _has_no_rows(features) and not np.size([] if ids is None else ids):
             return np.zeros((0, self.code_length), dtype=np.int32)
         features = Features.of(features, ids)
         self._change(with_items(self._fitted, codec, spec, features, update=update))

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from semantic_ids.features import Features
+from semantic_ids.features import SINGLE, Features
 from semantic_ids.latent import Latent
 from semantic_ids.side import Side
 from semantic_ids.spec import StageSpec
@@ -69,8 +69,10 @@ class FittedFuser(ABC):
         """
         for name, width in features.widths.items():
             if name not in self.widths:
+                named = "; a bare array has no name: " if name == SINGLE else "; "
                 raise ValueError(
-                    f"features[{name!r}]: unknown modality; fitted on {list(self.widths)}"
+                    f"features[{name!r}]: unknown modality{named}give a mapping with "
+                    f"{list(self.widths)}, as in the fit"
                 )
             if width != self.widths[name]:
                 raise ValueError(

@@ -220,11 +220,11 @@ REFUSED = {
         ValueError,
         r"present\['text'\]: expected bool of shape \(3,\), got int64",
     ),
-    "a modality that nobody has": (
-        {"text": ONES, "image": ONES},
-        {"present": {"image": [False] * 3}},
-        ValueError,
-        r"features\['image'\]: missing for every one of 3 items",
+    "a mask without a name": (
+        {"text": ONES},
+        {"present": np.ones(3, dtype=bool)},
+        TypeError,
+        r"present: expected a mapping .*, got a ndarray; give present=\{'text': ...\}",
     ),
     "an item without anything": (
         {"text": ONES, "image": ONES},

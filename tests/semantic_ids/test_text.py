@@ -199,7 +199,6 @@ BAD_TEXTS = {
     "a number": (["a", 3], TypeError, r"features\['title'\]: expected str, .* got 3 \(row 1\)"),
     "NaN": (["a", math.nan], TypeError, r"got nan \(row 1\)"),
     "half a character": (["a", "\ud800"], ValueError, r"row 1 is not valid Unicode"),
-    "none at all": ([None, None], ValueError, r"\['title'\]: missing for every one of 2 items"),
     "one str": ("ab", TypeError, r"\['title'\]: expected a real numeric array, got <U2"),
     "other lengths": (["a"], ValueError, r"features\['title'\] has 1, features\['x'\] has 2"),
 }
@@ -210,6 +209,12 @@ def test_bad_texts_are_refused_by_name(case):
     value, error, message = BAD_TEXTS[case]
     with pytest.raises(error, match=message):
         Features({"title": value, "x": np.ones((2, 1))})
+
+
+def test_texts_that_nobody_has_teach_nothing():
+    features = Features({"title": [None, None], "x": np.ones((2, 1))})
+    with pytest.raises(ValueError, match=r"\['title'\]: no text in the 2 rows to learn from"):
+        fit_texts(TfidfText(), features)
 
 
 def test_texts_alone_need_a_name():

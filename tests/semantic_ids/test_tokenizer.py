@@ -483,7 +483,11 @@ def test_unknown_items_are_named(tokenizer, items, message):
         (["item-1", 2], ValueError, r"ids: expected str or int ids, all of one kind"),
         (None, TypeError, r"ids: expected a sequence .* got None"),
         ({}, ValueError, r"features: expected at least one modality"),
-        ({"sound": vectors()}, ValueError, r"features\['sound'\]: unknown modality; fitted on"),
+        (
+            {"sound": vectors()},
+            ValueError,
+            r"features\['sound'\]: unknown modality; give a mapping with",
+        ),
         ({"text": vectors()[:, :5]}, ValueError, r"features\['text'\]: expected 6 columns .*got 5"),
         (vectors(), ValueError, r"features\['features'\]: unknown modality"),
         ({"text": np.full((2, 6), np.nan)}, ValueError, r"features\['text'\]: 2 rows hold NaN"),
@@ -582,8 +586,10 @@ def test_what_cannot_be_fitted_is_refused_by_name(case):
 
 
 def test_missing_modalities_are_refused_by_name():
-    with pytest.raises(ValueError, match=r"features\['image'\]: missing for every one of 120"):
-        Features(modalities(), present={"image": np.zeros(120, dtype=bool)})
+    with pytest.raises(ValueError, match=r"features\['image'\]: missing for every one of the 120"):
+        Tokenizer.fit(
+            Features(modalities(), present={"image": np.zeros(120, dtype=bool)}), quantizer=SMALL
+        )
     with pytest.raises(ValueError, match=r"1 items have no modality at all \(first: row 17\)"):
         bare(17)
 
@@ -695,6 +701,24 @@ def test_no_items_have_no_codes_and_change_nothing(tokenizer):
     assert grown.add(none, ids=[]).shape == (0, 3)
     assert grown.encode([]).shape == (0, 3)
     assert (grown.generation, len(grown)) == (tokenizer.generation, len(tokenizer))
+
+
+def test_a_batch_in_which_nobody_has_a_modality_is_one_without_it(tokenizer):
+    new = modalities(4, seed=9)
+    nobody = Features(new, present={"image": np.zeros(4, dtype=bool)})
+    np.testing.assert_array_equal(tokenizer.encode(nobody), tokenizer.encode({"text": new["text"]}))
+    grown = tokenizer.copy()
+    assert len(grown.add(nobody, ids=["a", "b", "c", "d"])) == 4
+
+
+def test_ids_without_items_are_refused(tokenizer):
+    with pytest.raises(ValueError, match="expected at least one item"):
+        tokenizer.copy().add(vectors()[:0], ids=["a"])
+
+
+def test_a_bare_array_is_told_the_names_of_the_fit(tokenizer):
+    with pytest.raises(ValueError, match=r"a bare array has no name: give a mapping with \['text'"):
+        tokenizer.encode(vectors())
 
 
 def test_a_single_row_of_features_is_not_taken_for_ids(tokenizer):
