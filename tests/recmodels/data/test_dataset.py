@@ -321,7 +321,7 @@ BROKEN_ARRAYS = {
     ),
     "nothing present": (
         {"text_emb": TEXT, "text_mask": np.zeros(4, bool)},
-        r"text_emb\.npy: features\['text'\]",
+        r"text_emb\.npy: features: 4 items have no modality at all",
     ),
 }
 
