@@ -1,25 +1,21 @@
 """BBQRec: codes of what each modality says of behaviour."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from semantic_ids.features import SINGLE
 from semantic_ids.latent import Latent
-from semantic_ids.quantizers.neural.spec import NeuralQuantizer
+from semantic_ids.quantizers.neural.spec import ModalQuantizer, Weight
 from semantic_ids.side import Side
 
 if TYPE_CHECKING:
-    from semantic_ids.quantizers.neural.fitted import FittedNeural
     from semantic_ids.quantizers.neural.network import QuantizerNetwork
     from semantic_ids.quantizers.neural.objective import Objective
 
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
-
-class BBQRec(NeuralQuantizer):
+class BBQRec(ModalQuantizer):
     """Quantize what each modality says of behaviour, by codebooks that behaviour shares.
 
     Each modality is split into a behaviour part, which should agree with the item's
@@ -69,9 +65,7 @@ class BBQRec(NeuralQuantizer):
     """
 
     kind: Literal["bbqrec"] = "bbqrec"
-    modalities: tuple[str, ...] = Field(default=(SINGLE,), min_length=1)
     levels: int = Field(default=3, ge=1, le=64)
-    codebook_size: int = Field(default=256, ge=1, le=2**20)
     code_dim: int = Field(default=32, ge=1)
     hidden: int = Field(default=256, ge=1)
     reconstruction: Weight = 1.0
@@ -83,41 +77,17 @@ class BBQRec(NeuralQuantizer):
     commitment: Weight = 0.25
     needs: ClassVar[tuple[str, ...]] = ("collaborative",)
 
-    @field_validator("modalities")
-    @classmethod
-    def _modalities_differ(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(names)) < len(names):
-            raise ValueError(f"modalities: {list(names)} names one more than once")
-        return names
-
     @property
     def codebook_sizes(self) -> tuple[int, ...]:
         """Number of codes at each position; one more where a modality can be absent."""
-        size, modalities = self.codebook_size, len(self.modalities)
-        return (size + 1 if modalities > 1 else size,) * (self.levels * modalities)
+        return (self.modal_size,) * (self.levels * len(self.modalities))
 
     def network(self, blocks: Sequence[slice]) -> "QuantizerNetwork":
         """Return untrained branches, codebooks and decoders for these columns."""
         from semantic_ids.quantizers.neural.disentangle import DisentangledNetwork
 
-        if len(blocks) != len(self.modalities):
-            raise ValueError(
-                f"modalities={self.modalities}: expected as many blocks of columns, "
-                f"got {len(blocks)}"
-            )
+        self.check_blocks(blocks)
         return DisentangledNetwork(self, blocks)
-
-    def fit(
-        self, latent: Latent | Any, *, side: Side | None = None, progress: bool | None = None
-    ) -> "FittedNeural":
-        """Train as `NeuralQuantizer.fit` does; refuse a latent of other modalities."""
-        given = Latent.of(latent)
-        if tuple(given.blocks) != self.modalities:
-            raise ValueError(
-                f"modalities={self.modalities}: the latent's blocks are {tuple(given.blocks)}; "
-                f"give modalities={tuple(given.blocks)}"
-            )
-        return super().fit(given, side=side, progress=progress)
 
     def objective(
         self, network: "QuantizerNetwork", latent: Latent, side: Side | None

@@ -1,20 +1,18 @@
 """LAMIA: a palette of aspects, each clustered on its own."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from semantic_ids.latent import Latent
-from semantic_ids.quantizers.neural.spec import NeuralQuantizer
+from semantic_ids.quantizers.neural.spec import NeuralQuantizer, Weight
 from semantic_ids.side import Side
 
 if TYPE_CHECKING:
     from semantic_ids.quantizers.neural.fitted import FittedNeural
     from semantic_ids.quantizers.neural.network import QuantizerNetwork
     from semantic_ids.quantizers.neural.objective import Objective
-
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class LAMIA(NeuralQuantizer):

@@ -1,24 +1,20 @@
 """MMQ: a code from each of several experts, some of which read one modality alone."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from semantic_ids.features import SINGLE
 from semantic_ids.latent import Latent
-from semantic_ids.quantizers.neural.spec import NeuralQuantizer
+from semantic_ids.quantizers.neural.spec import ModalQuantizer, Weight
 from semantic_ids.side import Side
 
 if TYPE_CHECKING:
-    from semantic_ids.quantizers.neural.fitted import FittedNeural
     from semantic_ids.quantizers.neural.network import QuantizerNetwork
     from semantic_ids.quantizers.neural.objective import Objective
 
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
-
-class MMQ(NeuralQuantizer):
+class MMQ(ModalQuantizer):
     """Mixture of quantizers: shared experts read all modalities, specific experts one each.
 
     Every expert has a codebook and gives one code; its vectors are compared by cosine. So a code
@@ -68,10 +64,8 @@ class MMQ(NeuralQuantizer):
     """
 
     kind: Literal["mmq"] = "mmq"
-    modalities: tuple[str, ...] = Field(default=(SINGLE,), min_length=1)
     shared: int = Field(default=2, ge=0)
     specific: int = Field(default=2, ge=1)
-    codebook_size: int = Field(default=256, ge=1, le=2**20)
     code_dim: int = Field(default=32, ge=1)
     hidden: int = Field(default=256, ge=1)
     reconstruction: Weight = 12.0
@@ -80,42 +74,18 @@ class MMQ(NeuralQuantizer):
     orthogonality: Weight = 0.0
     commitment: Weight = 0.25
 
-    @field_validator("modalities")
-    @classmethod
-    def _modalities_differ(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(names)) < len(names):
-            raise ValueError(f"modalities: {list(names)} names one more than once")
-        return names
-
     @property
     def codebook_sizes(self) -> tuple[int, ...]:
         """Number of codes at each position; one more where a modality can be absent."""
-        size, modalities = self.codebook_size, len(self.modalities)
-        own = size + 1 if modalities > 1 else size
-        return (size,) * self.shared + (own,) * (self.specific * modalities)
+        own = (self.modal_size,) * (self.specific * len(self.modalities))
+        return (self.codebook_size,) * self.shared + own
 
     def network(self, blocks: Sequence[slice]) -> "QuantizerNetwork":
         """Return untrained experts, codebooks and decoders for these columns."""
         from semantic_ids.quantizers.neural.experts import ExpertNetwork
 
-        if len(blocks) != len(self.modalities):
-            raise ValueError(
-                f"modalities={self.modalities}: expected as many blocks of columns, "
-                f"got {len(blocks)}"
-            )
+        self.check_blocks(blocks)
         return ExpertNetwork(self, blocks)
-
-    def fit(
-        self, latent: Latent | Any, *, side: Side | None = None, progress: bool | None = None
-    ) -> "FittedNeural":
-        """Train as `NeuralQuantizer.fit` does; refuse a latent of other modalities."""
-        given = Latent.of(latent)
-        if tuple(given.blocks) != self.modalities:
-            raise ValueError(
-                f"modalities={self.modalities}: the latent's blocks are {tuple(given.blocks)}; "
-                f"give modalities={tuple(given.blocks)}"
-            )
-        return super().fit(given, side=side, progress=progress)
 
     def objective(
         self, network: "QuantizerNetwork", latent: Latent, side: Side | None

@@ -10,12 +10,11 @@ from semantic_ids.latent import Latent, check_range
 from semantic_ids.optimisation import Optimisation
 from semantic_ids.quantizers.base import Arrays, Quantizer, check_enough_rows
 from semantic_ids.quantizers.fitted_residual import FittedResidual
+from semantic_ids.quantizers.neural.spec import Weight
 from semantic_ids.quantizers.residual import ResidualCodebooks
 from semantic_ids.quantizers.rq_kmeans import RQKMeans
 from semantic_ids.side import Side
 from semantic_ids.storage import stored_array
-
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class PrototypeRQ(Quantizer):

@@ -4,8 +4,9 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from semantic_ids.features import SINGLE
 from semantic_ids.latent import Latent
 from semantic_ids.optimisation import Optimisation
 from semantic_ids.quantizers.base import Arrays, Quantizer, check_enough_rows
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from semantic_ids.quantizers.neural.objective import Objective
 
 Width = Annotated[int, Field(ge=1)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class NeuralQuantizer(Quantizer):
@@ -99,6 +101,59 @@ class NeuralQuantizer(Quantizer):
         from semantic_ids.quantizers.neural.fitted import FittedNeural
 
         return FittedNeural.of_arrays(self, arrays)
+
+
+class ModalQuantizer(NeuralQuantizer):
+    """A neural quantizer some positions of whose code belong to one modality each.
+
+    Its spec names the modalities, since the length of the code follows from them.
+
+    Parameters
+    ----------
+    modalities : names of the latent's blocks, in order; by default that of a plain array.
+    codebook_size : entries of each codebook.
+    """
+
+    modalities: tuple[str, ...] = Field(default=(SINGLE,), min_length=1)
+    codebook_size: int = Field(default=256, ge=1, le=2**20)
+
+    @field_validator("modalities")
+    @classmethod
+    def _modalities_differ(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) < len(names):
+            raise ValueError(f"modalities: {list(names)} names one more than once")
+        return names
+
+    @property
+    def modal_size(self) -> int:
+        """Codes at a modality's position; one more where the modality can be absent."""
+        return self.codebook_size + (len(self.modalities) > 1)
+
+    def check_blocks(self, blocks: Sequence[slice]) -> None:
+        """Refuse columns that are not one block a modality.
+
+        Raises
+        ------
+        ValueError
+            naming both numbers.
+        """
+        if len(blocks) != len(self.modalities):
+            raise ValueError(
+                f"modalities={self.modalities}: expected as many blocks of columns, "
+                f"got {len(blocks)}"
+            )
+
+    def fit(
+        self, latent: Latent | Any, *, side: Side | None = None, progress: bool | None = None
+    ) -> "FittedNeural":
+        """Train as `NeuralQuantizer.fit` does; refuse a latent of other modalities."""
+        given = Latent.of(latent)
+        if tuple(given.blocks) != self.modalities:
+            raise ValueError(
+                f"modalities={self.modalities}: the latent's blocks are {tuple(given.blocks)}; "
+                f"give modalities={tuple(given.blocks)}"
+            )
+        return super().fit(given, side=side, progress=progress)
 
 
 class LevelledQuantizer(Levelled, NeuralQuantizer):
