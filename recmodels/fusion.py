@@ -1,7 +1,6 @@
 """DynamicFusion: modalities fused by a gated cross-modal transformer under an ID query."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Literal
 
 import numpy as np
@@ -16,6 +15,7 @@ from semantic_ids.checkpoints import identity
 from semantic_ids.fusers.standardise import Standard
 from semantic_ids.ids import pack_ids, unpack_ids
 from semantic_ids.latent import check_range
+from semantic_ids.one_thread import one_thread
 from semantic_ids.storage import stored_array
 
 #: Rows that are fused together; shorter blocks are padded, so that one shape serves them all.
@@ -192,7 +192,7 @@ class FittedDynamicFusion(FittedFuser):
 
     def inverse(self, matrix: np.ndarray) -> dict[str, np.ndarray]:
         """Rebuild each modality from fused vectors by the trained heads."""
-        with torch.inference_mode(), _one_thread():
+        with torch.inference_mode(), one_thread():
             rebuilt = self._network.rebuild(torch.from_numpy(np.asarray(matrix, np.float32)))
         return {
             name: standard.backward(values.numpy())
@@ -219,7 +219,7 @@ class FittedDynamicFusion(FittedFuser):
         n, spare = len(block), _BLOCK - len(block)
         values = [np.pad(v, ((0, spare), (0, 0))) for v in _inputs(self._standards, block)]
         present = np.pad(self._presence(block), ((0, spare), (0, 0)), constant_values=True)
-        with torch.inference_mode(), _one_thread():
+        with torch.inference_mode(), one_thread():
             queries = torch.zeros(_BLOCK, self._choices.width)
             rows = torch.from_numpy(self._query_rows(block))
             known = (rows >= 0).nonzero()[:, 0]
@@ -300,14 +300,3 @@ def _train(
         rng=rng,
         identity=lambda: identity(spec, present, *values),
     )
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Fuse on one thread, so that a row's vector does not depend on how many there are."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -9,7 +9,7 @@ from semantic_ids.interop.index_json import read_index_json, write_index_json
 from semantic_ids.interop.npy import read_npy, write_npy
 from semantic_ids.interop.parquet import read_parquet, write_parquet
 from semantic_ids.interop.recbole import (
-    Interactions,
+    InterFile,
     read_recbole_inter,
     read_recbole_item,
     write_recbole_inter,
@@ -19,7 +19,7 @@ from semantic_ids.interop.table import CodeTable
 
 __all__ = [
     "CodeTable",
-    "Interactions",
+    "InterFile",
     "export",
     "read_codes",
     "read_index_json",

@@ -36,7 +36,7 @@ _BREAKS = re.compile('[\t\n\r"]')
 _CODE = re.compile(r"0|[1-9][0-9]{0,9}")
 
 
-class Interactions(NamedTuple):
+class InterFile(NamedTuple):
     """Who used which item when, in the order of the file.
 
     Attributes
@@ -160,7 +160,7 @@ def write_recbole_inter(
     _write(path, columns)
 
 
-def read_recbole_inter(path: str | Path) -> Interactions:
+def read_recbole_inter(path: str | Path) -> InterFile:
     """Read users, items and, if there are any, timestamps of a .inter file.
 
     Raises
@@ -181,7 +181,7 @@ def read_recbole_inter(path: str | Path) -> Interactions:
         wrong = np.flatnonzero(~np.isfinite(times))
         if len(wrong):
             raise ValueError(f"{path}, line {wrong[0] + 2}: timestamp is {times[wrong[0]]}")
-    return Interactions(ids_of_text(users), ids_of_text(items), times)
+    return InterFile(ids_of_text(users), ids_of_text(items), times)
 
 
 def _tokens(ids: np.ndarray, name: str) -> list[str]:

@@ -1,8 +1,7 @@
 """SentenceTransformerText: texts by a language model that lies in a folder."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
+from semantic_ids.one_thread import one_thread
 from semantic_ids.storage import stored_array
 from semantic_ids.text.base import Arrays, FittedText, TextVectorizer
 
@@ -159,7 +159,7 @@ def _load(spec: SentenceTransformerText) -> Any:
 
 
 def _vectors(model: Any, spec: SentenceTransformerText, texts: Sequence[str]) -> np.ndarray:
-    with _one_thread():
+    with one_thread():
         vectors = model.encode(
             list(texts),
             prompt=spec.prompt,
@@ -168,15 +168,3 @@ def _vectors(model: Any, spec: SentenceTransformerText, texts: Sequence[str]) ->
             convert_to_numpy=True,
         )
     return np.asarray(vectors, dtype=np.float32)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -1,7 +1,6 @@
 """FittedNeural: what every neural quantizer becomes."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,7 @@ import torch
 
 from semantic_ids.codes import check_codes
 from semantic_ids.latent import Latent
+from semantic_ids.one_thread import one_thread
 from semantic_ids.optimisation import TrainingLog
 from semantic_ids.quantizers.base import Arrays, FittedQuantizer
 from semantic_ids.quantizers.neural.network import QuantizerNetwork
@@ -149,23 +149,13 @@ def _in_blocks(function: Callable[..., torch.Tensor], *arrays: np.ndarray) -> np
     So a row's result depends on no other row, and on no number of threads.
     """
     parts = []
-    with torch.inference_mode(), _one_thread():
+    with torch.inference_mode(), one_thread():
         for start in range(0, len(arrays[0]), _BLOCK):
             blocks = [array[start : start + _BLOCK] for array in arrays]
             spare = _BLOCK - len(blocks[0])
             padded = [torch.from_numpy(np.pad(b, ((0, spare), (0, 0)))) for b in blocks]
             parts.append(function(*padded)[: len(blocks[0])].numpy())
     return np.concatenate(parts)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _read_blocks(stored: np.ndarray) -> tuple[slice, ...]:
