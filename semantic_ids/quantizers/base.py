@@ -125,3 +125,27 @@ def check_enough_rows(rows: int, size: int) -> None:
             f"codebook_size={size} needs at least {size} items, got {rows}; "
             f"choose codebook_size <= {rows}"
         )
+
+
+def prefixed(arrays: Arrays, prefix: str) -> Arrays:
+    """Name the arrays of a part of a quantizer, so that they stand beside those of others."""
+    return {f"{prefix}{name}": array for name, array in arrays.items()}
+
+
+def restored(part: Quantizer, arrays: Arrays, prefix: str) -> FittedQuantizer:
+    """Rebuild a part of a quantizer from those arrays whose names begin with a prefix.
+
+    Raises
+    ------
+    ValueError
+        if they do not fit its spec; the error names the array in full.
+    """
+    own = {
+        name.removeprefix(prefix): array
+        for name, array in arrays.items()
+        if name.startswith(prefix)
+    }
+    try:
+        return part.restore(own)
+    except ValueError as error:
+        raise ValueError(f"{prefix}{error}") from error

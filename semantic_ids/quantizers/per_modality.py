@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator
 
 from semantic_ids.codes import check_codes
 from semantic_ids.latent import Latent
-from semantic_ids.quantizers.base import Arrays, FittedQuantizer, Quantizer
+from semantic_ids.quantizers.base import Arrays, FittedQuantizer, Quantizer, prefixed, restored
 from semantic_ids.quantizers.ranked import Ranked
 from semantic_ids.side import Side
 from semantic_ids.storage import stored_array
@@ -131,13 +131,8 @@ class PerModality(Quantizer):
             raise ValueError(f"blocks: expected columns side by side, got {spans.tolist()}")
         blocks, fitted = {}, []
         for number, (name, quantizer) in enumerate(self.quantizers):
-            prefix, (start, stop) = f"{number}.", spans[number].tolist()
-            part = {
-                key.removeprefix(prefix): array
-                for key, array in arrays.items()
-                if key.startswith(prefix)
-            }
-            inner = quantizer.restore(part)
+            start, stop = spans[number].tolist()
+            inner = restored(quantizer, arrays, f"{number}.")
             width = inner.decode(np.zeros((1, len(inner.codebook_sizes)), np.int32)).shape[1]
             if width != stop - start:
                 raise ValueError(
@@ -288,7 +283,7 @@ class FittedPerModality(FittedQuantizer):
         spans = [(block.start, block.stop) for block in self.blocks.values()]
         arrays = {"blocks": np.array(spans, dtype=np.int64)}
         for number, inner in enumerate(self.quantizers):
-            arrays |= {f"{number}.{name}": array for name, array in inner.arrays().items()}
+            arrays |= prefixed(inner.arrays(), f"{number}.")
         return arrays
 
     def _ranked(self, latent: Latent, pattern: list[bool], m: int) -> Ranked:
@@ -317,7 +312,8 @@ class FittedPerModality(FittedQuantizer):
         latent = Latent.of(latent)
         if dict(latent.blocks) != self.blocks:
             raise ValueError(
-                f"vectors: expected the blocks {self.blocks} of the fit, got {dict(latent.blocks)}"
+                f"vectors: expected the blocks of columns of the fit, {self.blocks}, "
+                f"got {dict(latent.blocks)}"
             )
         return latent
 

@@ -8,9 +8,10 @@ from pydantic import Field, field_validator
 
 from semantic_ids.codes import check_codes
 from semantic_ids.latent import Latent
-from semantic_ids.quantizers.base import Arrays, FittedQuantizer
+from semantic_ids.quantizers.base import Arrays, FittedQuantizer, prefixed, restored
 from semantic_ids.quantizers.levelled import Levelled
-from semantic_ids.quantizers.rq_kmeans import FittedRQKMeans, RQKMeans
+from semantic_ids.quantizers.per_modality import PerModality
+from semantic_ids.quantizers.rq_kmeans import RQKMeans
 from semantic_ids.side import Side
 
 
@@ -24,7 +25,7 @@ class PSRQ(Levelled):
 
     Parameters
     ----------
-    modalities : names of the blocks of columns that get codes of their own.
+    modalities : names of the latent's blocks, in the order of their codes.
     levels : codes of each part; an item gets levels * (1 + number of modalities).
     codebook_size : codes of each level of a part, one number or one a level. A modality has one
         more, the last, for items that lack it.
@@ -67,10 +68,14 @@ class PSRQ(Levelled):
         return RQKMeans(**self.model_dump(include=shared))
 
     @property
+    def own(self) -> PerModality:
+        """The spec of the modalities' parts."""
+        return PerModality(quantizers=[(name, self.part) for name in self.modalities])
+
+    @property
     def codebook_sizes(self) -> tuple[int, ...]:
         """Number of codes at each position: the joint levels, then those of each modality."""
-        sizes = self.part.codebook_sizes
-        return sizes + len(self.modalities) * tuple(size + 1 for size in sizes)
+        return self.part.codebook_sizes + self.own.codebook_sizes
 
     def fit(
         self, latent: Latent | Any, *, side: Side | None = None, progress: bool | None = None
@@ -80,48 +85,22 @@ class PSRQ(Levelled):
         Raises
         ------
         ValueError
-            if a modality is no block of the latent, or fewer items have it than a codebook has
+            if the latent has other modalities, or fewer items have one than a codebook has
             entries.
         """
         latent = Latent.of(latent)
+        if set(latent.blocks) != set(self.modalities):
+            raise ValueError(
+                f"modalities={self.modalities}: the latent's blocks are {tuple(latent.blocks)}; "
+                f"give modalities={tuple(latent.blocks)}"
+            )
         joint = self.part.fit(latent, progress=progress)
-        parts = {}
-        for name in self.modalities:
-            block, present = modality(latent, name)
-            try:
-                parts[name] = self.part.fit(block[present], progress=progress)
-            except ValueError as error:
-                raise ValueError(f"modality {name!r}: {error}") from None
-        return FittedPSRQ(self, joint, parts)
+        return FittedPSRQ(self, joint, self.own.fit(latent, progress=progress))
 
     def restore(self, arrays: Arrays) -> "FittedPSRQ":
         """Rebuild from saved arrays; refuse those that do not fit the spec."""
-        joint = self._restore_part(arrays, "joint.")
-        parts = {name: self._restore_part(arrays, f"modality.{name}.") for name in self.modalities}
-        return FittedPSRQ(self, joint, parts)
-
-    def _restore_part(self, arrays: Arrays, prefix: str) -> FittedRQKMeans:
-        named = {key.removeprefix(prefix): arrays[key] for key in arrays if key.startswith(prefix)}
-        try:
-            return self.part.restore(named)
-        except ValueError as error:
-            raise ValueError(f"{prefix}{error}") from None
-
-
-def modality(latent: Latent, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the columns (N, d_m) of one modality, and which items have it, (N,) bool.
-
-    Raises
-    ------
-    ValueError
-        if no block of the latent has that name.
-    """
-    if name not in latent.blocks:
-        raise ValueError(
-            f"modalities: no block {name!r} among {list(latent.blocks)}; name those of the fuser"
-        )
-    block = np.ascontiguousarray(latent.matrix[:, latent.blocks[name]])
-    return block, latent.present[:, list(latent.blocks).index(name)]
+        joint, own = restored(self.part, arrays, "joint."), restored(self.own, arrays, "own.")
+        return FittedPSRQ(self, joint, own)
 
 
 class FittedPSRQ(FittedQuantizer):
@@ -129,25 +108,16 @@ class FittedPSRQ(FittedQuantizer):
 
     ordered = False
 
-    def __init__(self, spec: PSRQ, joint: FittedRQKMeans, parts: dict[str, FittedRQKMeans]) -> None:
+    def __init__(self, spec: PSRQ, joint: FittedQuantizer, own: FittedQuantizer) -> None:
         self.spec = spec
         self.joint = joint
-        self.parts = parts
+        self.own = own
         self._levels = len(joint.codebook_sizes)
 
     def encode(self, latent: Latent | Any) -> np.ndarray:
         """Return content codes (N, L) int32: the joint code, then each modality's."""
         latent = Latent.of(latent)
-        return np.concatenate([self.joint.encode(latent), self._own_codes(latent)], axis=1)
-
-    def _own_codes(self, latent: Latent) -> np.ndarray:
-        codes = []
-        for name, part in self.parts.items():
-            block, present = modality(latent, name)
-            codes.append(np.array(part.codebook_sizes) * np.ones((len(block), 1), np.int32))
-            if present.any():
-                codes[-1][present] = part.encode(block[present])
-        return np.concatenate(codes, axis=1, dtype=np.int32)
+        return np.concatenate([self.joint.encode(latent), self.own.encode(latent)], axis=1)
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Return the vectors (n, d) float32 that the joint part of codes (n, l) stands for."""
@@ -168,7 +138,7 @@ class FittedPSRQ(FittedQuantizer):
         m = min(m, math.prod(self.codebook_sizes))
         joint, errors = self.joint.candidates(latent, m)
         each = -(-m // joint.shape[1])
-        own = _next_codes(self._own_codes(latent), self.codebook_sizes[self._levels :], each)
+        own = _next_codes(self.own.encode(latent), self.own.codebook_sizes, each)
         own = np.tile(own, (1, joint.shape[1], 1))
         codes = np.concatenate([np.repeat(joint, each, axis=1), own], axis=2, dtype=np.int32)
         return codes[:, :m], np.repeat(errors, each, axis=1)[:, :m]
@@ -180,12 +150,7 @@ class FittedPSRQ(FittedQuantizer):
 
     def arrays(self) -> Arrays:
         """Return the codebooks of all parts."""
-        parts = {f"modality.{name}": part for name, part in self.parts.items()}
-        return {
-            f"{name}.{key}": array
-            for name, part in {"joint": self.joint, **parts}.items()
-            for key, array in part.arrays().items()
-        }
+        return prefixed(self.joint.arrays(), "joint.") | prefixed(self.own.arrays(), "own.")
 
 
 def _next_codes(codes: np.ndarray, sizes: tuple[int, ...], count: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from semantic_ids.codes import check_codes
 from semantic_ids.latent import Latent
-from semantic_ids.quantizers.base import Arrays, FittedQuantizer, Quantizer
+from semantic_ids.quantizers.base import Arrays, FittedQuantizer, Quantizer, prefixed, restored
 from semantic_ids.quantizers.beam import blocks
 from semantic_ids.quantizers.opq import OPQ
 from semantic_ids.quantizers.product_kmeans import ProductKMeans
@@ -76,8 +76,8 @@ class RQOPQ(Quantizer):
 
     def restore(self, arrays: Arrays) -> "FittedRQOPQ":
         """Rebuild from saved arrays; refuse those that do not fit the spec."""
-        head = _restored(self.head, arrays, "head.")
-        tail = _restored(self.tail, arrays, "tail.")
+        head = restored(self.head, arrays, "head.")
+        tail = restored(self.tail, arrays, "tail.")
         widths = [part.decode(np.zeros((1, 1), dtype=np.int32)).shape[1] for part in (head, tail)]
         if widths[0] != widths[1]:
             raise ValueError(f"tail: expected {widths[0]} columns as in the head, got {widths[1]}")
@@ -169,18 +169,7 @@ class FittedRQOPQ(FittedQuantizer):
 
     def arrays(self) -> Arrays:
         """Return the arrays of both parts."""
-        return {
-            **{f"head.{name}": array for name, array in self.head.arrays().items()},
-            **{f"tail.{name}": array for name, array in self.tail.arrays().items()},
-        }
+        return prefixed(self.head.arrays(), "head.") | prefixed(self.tail.arrays(), "tail.")
 
     def _left(self, matrix: np.ndarray, heads: np.ndarray) -> np.ndarray:
         return matrix - self.head.decode(heads)
-
-
-def _restored(spec: Quantizer, arrays: Arrays, prefix: str) -> FittedQuantizer:
-    part = {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
-    try:
-        return spec.restore(part)
-    except ValueError as error:
-        raise ValueError(f"{prefix}{error}") from error

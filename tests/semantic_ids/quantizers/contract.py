@@ -17,6 +17,7 @@ from semantic_ids import (
     Latent,
     MMGRec,
     Optimisation,
+    PerModality,
     ProductKMeans,
     ProductVQ,
     PrototypeRQ,
@@ -40,8 +41,15 @@ QUANTIZERS: list[Quantizer] = [
     RQKMeans(levels=3, codebook_size=(6, 4, 5), prefix_weight=1.0),
     HierarchicalKMeans(levels=3, codebook_size=(6, 4, 5), iterations=5),
     HierarchicalKMeans(levels=4, iterations=5),
+    # Its list of all codes puts those first that say rightly who has what: a test of its own.
+    PerModality(
+        quantizers={
+            "text": RQKMeans(levels=2, codebook_size=8, iterations=5),
+            "image": ProductKMeans(slots=2, codebook_size=8, iterations=5),
+        }
+    ),
     PSRQ(modalities=("text", "image"), levels=2, codebook_size=4, iterations=5),
-    PSRQ(modalities=("image",), levels=1, codebook_size=6),
+    PSRQ(modalities=("text", "image"), levels=1, codebook_size=(6,)),
     RQVAE(levels=3, codebook_size=(6, 4, 5), code_dim=4, **TINY),
     LETTER(levels=2, codebook_size=(6, 4), code_dim=4, clusters=2, **TINY),
     FSQ(sizes=(5, 4, 2), **TINY),

@@ -89,7 +89,7 @@ def by_weight():
     """Joint codes of the planted items for several weights, and their classes."""
     x, label = planted()
     specs = {
-        weight: PSRQ(modalities=("text",), codebook_size=16, prefix_weight=weight)
+        weight: PSRQ(modalities=("text", "image"), codebook_size=16, prefix_weight=weight)
         for weight in (0.0, 0.25, 1.0)
     }
     return {
@@ -146,10 +146,10 @@ def test_a_modality_is_fitted_on_the_items_that_have_it():
     x, _ = planted(300)
     present = np.ones((300, 2), dtype=bool)
     present[::3, 1] = False
-    spec = PSRQ(modalities=("image",), levels=2, codebook_size=8)
+    spec = PSRQ(modalities=("image", "text"), levels=2, codebook_size=8)
     fitted = spec.fit(latent_of(x, present))
     expected = spec.part.fit(x[present[:, 1], 8:]).codebooks
-    for mine, theirs in zip(fitted.parts["image"].codebooks, expected, strict=True):
+    for mine, theirs in zip(fitted.own.quantizers[0].codebooks, expected, strict=True):
         assert np.array_equal(mine, theirs)
 
 
@@ -178,7 +178,7 @@ def test_fields_are_checked_when_the_spec_is_made(fields, message):
 
 def test_modalities_that_are_not_there_are_refused_by_name():
     x, _ = planted(100)
-    with pytest.raises(ValueError, match=r"no block 'audio' among \['text', 'image'\]"):
+    with pytest.raises(ValueError, match=r"blocks are .* give modalities=\('text', 'image'\)"):
         PSRQ(modalities=("audio",), codebook_size=4).fit(latent_of(x))
 
 
@@ -186,8 +186,8 @@ def test_a_modality_that_few_items_have_is_refused_by_name():
     x, _ = planted(100)
     present = np.ones((100, 2), dtype=bool)
     present[3:, 1] = False
-    with pytest.raises(ValueError, match=r"modality 'image': .* 4 items, got 3"):
-        PSRQ(modalities=("image",), codebook_size=4).fit(latent_of(x, present))
+    with pytest.raises(ValueError, match=r"quantizers\['image'\]: .* 4 items, got 3"):
+        PSRQ(modalities=("text", "image"), codebook_size=4).fit(latent_of(x, present))
 
 
 def test_a_prefix_goes_with_the_greedy_search_only():
