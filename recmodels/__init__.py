@@ -2,7 +2,9 @@
 
 from recmodels.fusion import DynamicFusion, FittedDynamicFusion
 from recmodels.masking import MaskMix
-from recmodels.qbert4rec import QBert4Rec, QBert4RecLog, QBert4RecSpec
+from recmodels.qbert4rec import QBert4Rec
+from recmodels.qbert4rec_spec import QBert4RecSpec
+from recmodels.qbert4rec_training import QBert4RecLog
 from recmodels.ranking import Recommendations
 from recmodels.training import Optimisation, TrainingLog
 

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from recmodels.data import Dataset, read_dataset
-from recmodels.qbert4rec import QBert4Rec, QBert4RecSpec
+from recmodels.qbert4rec import QBert4Rec
+from recmodels.qbert4rec_spec import QBert4RecSpec
 from semantic_ids import Tokenizer
 from semantic_ids.cli import options, specs
 from semantic_ids.cli.fitting import check_out

@@ -1,4 +1,4 @@
-"""Teaching the encoder masked items: pretraining by mixed masks, fine-tuning by the last item."""
+"""Teaching a sequence model masked items: by mixed masks, by the last item, by every next one."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from recmodels.data import Histories
 from recmodels.data.batches import bucket_width, length_batches, prefix_ends, windows
-from recmodels.encoder import CodeEncoder
 from recmodels.masking import MaskMix, draw_masks
-from recmodels.training import Optimisation, TrainingLog, train
+from recmodels.objectives import Objective
+from recmodels.sequence_model import SequenceModel
+from recmodels.training import Device, Optimisation, TrainingLog, train
 
 
 @dataclass(frozen=True)
@@ -54,21 +54,65 @@ class MaskCount:
     fallbacks: int = 0
 
 
-def pretrain(
-    encoder: CodeEncoder,
-    histories: Histories,
-    sequences: Sequences,
-    masks: MaskMix,
-    optimisation: Optimisation,
-    *,
-    rng: np.random.Generator,
-    progress: bool | None = None,
-) -> tuple[TrainingLog, MaskCount]:
-    """Train the encoder to name masked items of whole histories.
+@dataclass(frozen=True)
+class Lesson:
+    """What a phase of training has in common with the others.
 
-    Histories of one item are left out; of a longer one than `sequences.width` each epoch takes a
-    random window.
+    Parameters
+    ----------
+    model : what is trained, in place.
+    objective : how it is judged.
+    histories : what it learns from.
+    sequences : how they become training sequences.
+    rng : what the sequences are drawn by.
+    device, bfloat16, progress : as `recmodels.training.train` takes them.
+    identity : says what all this is, for a checkpoint.
     """
+
+    model: SequenceModel
+    objective: Objective
+    histories: Histories
+    sequences: Sequences
+    rng: np.random.Generator
+    device: Device = "cpu"
+    bfloat16: bool = False
+    progress: bool | None = None
+    identity: Callable[[], str] | None = None
+
+    def train(
+        self,
+        optimisation: Optimisation,
+        sequences: int,
+        batches: Callable[[int], Iterator[tuple[Tensor, Tensor]]],
+        description: str,
+        validate: Callable[[], float] | None = None,
+    ) -> TrainingLog:
+        """Train by batches of rows and of what is masked."""
+        return train(
+            self.model,
+            optimisation,
+            steps=self.sequences.steps(sequences),
+            batches=batches,
+            loss=lambda batch: self.objective(*batch),
+            validate=validate,
+            description=description,
+            progress=self.progress,
+            device=self.device,
+            bfloat16=self.bfloat16,
+            rng=self.rng,
+            identity=self.identity,
+        )
+
+
+def pretrain(
+    lesson: Lesson, masks: MaskMix, optimisation: Optimisation
+) -> tuple[TrainingLog, MaskCount]:
+    """Train a model to name masked items of whole histories.
+
+    Histories of one item are left out; of a longer one than a sequence each epoch takes a random
+    window.
+    """
+    histories, sequences, rng = lesson.histories, lesson.sequences, lesson.rng
     users = np.flatnonzero(histories.lengths >= 2)
     lengths = histories.lengths[users]
     count = MaskCount()
@@ -81,54 +125,37 @@ def pretrain(
             count.fallbacks += drawn.fallbacks
             yield torch.from_numpy(items).long(), torch.from_numpy(drawn.masked)
 
-    log = train(
-        encoder,
-        optimisation,
-        steps=sequences.steps(len(users)),
-        batches=batches,
-        loss=_item_loss(encoder),
-        description="pretraining",
-        progress=progress,
-    )
-    return log, count
+    return lesson.train(optimisation, len(users), batches, "pretraining"), count
 
 
 def finetune(
-    encoder: CodeEncoder,
-    histories: Histories,
-    sequences: Sequences,
-    optimisation: Optimisation,
-    *,
-    validate: Callable[[], float],
-    rng: np.random.Generator,
-    progress: bool | None = None,
+    lesson: Lesson, optimisation: Optimisation, validate: Callable[[], float]
 ) -> TrainingLog:
-    """Train the encoder to name the last item of every prefix of every history."""
-    users, ends = prefix_ends(histories)
+    """Train a model to name the last item of every prefix of every history."""
+    users, ends = prefix_ends(lesson.histories)
 
     def batches(_: int) -> Iterator[tuple[Tensor, Tensor]]:
-        for items in sequences.batches(histories, users, ends, rng):
+        for items in lesson.sequences.batches(lesson.histories, users, ends, lesson.rng):
             masked = torch.zeros(items.shape, dtype=torch.bool)
             masked[:, -1] = True
             yield torch.from_numpy(items).long(), masked
 
-    return train(
-        encoder,
-        optimisation,
-        steps=sequences.steps(len(users)),
-        batches=batches,
-        loss=_item_loss(encoder),
-        validate=validate,
-        description="fine-tuning",
-        progress=progress,
-    )
+    return lesson.train(optimisation, len(users), batches, "fine-tuning", validate)
 
 
-def _item_loss(encoder: CodeEncoder) -> Callable[[tuple[Tensor, Tensor]], Tensor]:
-    """Return the cross-entropy over the catalogue of each masked item, averaged."""
+def train_causally(
+    lesson: Lesson, optimisation: Optimisation, validate: Callable[[], float]
+) -> TrainingLog:
+    """Train a causal model to name every item of a history but the first."""
+    histories, sequences, rng = lesson.histories, lesson.sequences, lesson.rng
+    users = np.flatnonzero(histories.lengths >= 2)
+    lengths = histories.lengths[users]
 
-    def loss(batch: tuple[Tensor, Tensor]) -> Tensor:
-        items, masked = batch
-        return functional.cross_entropy(encoder(items, masked), items[masked])
+    def batches(_: int) -> Iterator[tuple[Tensor, Tensor]]:
+        ends = rng.integers(np.minimum(lengths, sequences.width), lengths + 1)
+        for items in sequences.batches(histories, users, ends, rng):
+            masked = np.zeros(items.shape, dtype=bool)
+            masked[:, 1:] = items[:, :-1] >= 0
+            yield torch.from_numpy(items).long(), torch.from_numpy(masked)
 
-    return loss
+    return lesson.train(optimisation, len(users), batches, "training", validate)

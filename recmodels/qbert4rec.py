@@ -2,110 +2,27 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from pydantic import Field, model_validator
 
 from recmodels.data import Dataset, Histories, Split
-from recmodels.encoder import CodeEncoder, EncoderScorer
 from recmodels.evaluation import Evaluation, evaluate
-from recmodels.fusion import DynamicFusion
-from recmodels.masked_items import Sequences, finetune, pretrain
-from recmodels.masking import MaskMix
+from recmodels.item_vectors import CodeVectors
+from recmodels.qbert4rec_spec import QBert4RecSpec
+from recmodels.qbert4rec_state import KIND, Stored
+from recmodels.qbert4rec_training import QBert4RecLog, train_stage_3
 from recmodels.ranking import Recommendations, TopK, top_k
-from recmodels.training import Optimisation, TrainingLog, seeded
-from semantic_ids import Spec, Tokenizer, TokenizerSpec
-from semantic_ids.storage import State, read_state, write_state
+from recmodels.sequence_model import SequenceScorer
+from semantic_ids import Features, Tokenizer, TokenizerSpec
+from semantic_ids.storage import read_state, write_state
 
 #: Scores that `recommend` holds at a time.
 _BLOCK_SCORES = 1 << 24
 
 Part = Literal["validation", "test"]
-
-
-class QBert4RecSpec(Spec):
-    """The whole of Q-BERT4Rec as a value.
-
-    Parameters
-    ----------
-    tokenizer : stages 1 and 2: how items are fused, quantized and told apart.
-    width, layers, heads, dropout : of the encoder.
-    max_history : items of a history that are read, the latest ones.
-    cosine : whether an item's score is the cosine of the hidden vector and the item's, so the
-        sum of its level logits relative to its length; if not, it is the plain sum.
-    temperature : divides the cosines.
-    masks : the mixture of pretraining.
-    pretraining, finetuning : how the two phases are trained. Fine-tuning is measured by NDCG@10
-        on the validation targets after each epoch.
-    batch_size : sequences of a step.
-    epoch_size : most sequences of an epoch; of more, each epoch takes a new random choice.
-    seed : where the random numbers of stage 3 begin; the tokenizer's stages have their own.
-    """
-
-    tokenizer: TokenizerSpec = TokenizerSpec(fuser=DynamicFusion())
-    width: int = Field(default=64, ge=1)
-    layers: int = Field(default=2, ge=1)
-    heads: int = Field(default=2, ge=1)
-    dropout: float = Field(default=0.2, ge=0, lt=1)
-    max_history: int = Field(default=50, ge=1)
-    cosine: bool = True
-    temperature: float = Field(default=0.07, gt=0, allow_inf_nan=False)
-    masks: MaskMix = MaskMix()
-    pretraining: Optimisation = Optimisation(epochs=10, learning_rate=3e-3)
-    finetuning: Optimisation = Optimisation(epochs=12, learning_rate=3e-3, patience=3)
-    batch_size: int = Field(default=256, ge=1)
-    epoch_size: int = Field(default=32768, ge=1)
-    seed: int = Field(default=0, ge=0, lt=2**63)
-
-    @model_validator(mode="after")
-    def _heads_divide_width(self) -> "QBert4RecSpec":
-        if self.width % self.heads:
-            raise ValueError(f"heads={self.heads} does not divide width={self.width}")
-        return self
-
-    def fit(
-        self,
-        dataset: Dataset,
-        *,
-        tokenizer: Tokenizer | None = None,
-        progress: bool | None = None,
-    ) -> "QBert4Rec":
-        """Fit the three stages; see `QBert4Rec.fit`."""
-        if tokenizer is None:
-            if dataset.features is None:
-                raise ValueError(
-                    f"dataset: {dataset.name} has no features to make codes of; "
-                    "give a tokenizer, such as Tokenizer.from_codes(...)"
-                )
-            _check_histories(dataset)
-            tokenizer = self.tokenizer.fit(dataset.features, progress=progress)
-        else:
-            tokenizer = tokenizer.copy()
-        split = _split(dataset, tokenizer)
-        with seeded(self.seed):
-            encoder, log = _fit_encoder(self, tokenizer, split, progress)
-        return QBert4Rec(self, tokenizer, encoder, log)
-
-
-@dataclass(frozen=True)
-class QBert4RecLog:
-    """What happened in stage 3.
-
-    Attributes
-    ----------
-    pretraining, finetuning : losses, validation figures and times of each epoch.
-    masked_sequences : sequences that pretraining masked.
-    fallbacks : those of them that drew a multi-region mask and were too short for two runs.
-    """
-
-    pretraining: TrainingLog = field(default_factory=TrainingLog)
-    finetuning: TrainingLog = field(default_factory=TrainingLog)
-    masked_sequences: int = 0
-    fallbacks: int = 0
 
 
 class QBert4Rec:
@@ -126,6 +43,7 @@ class QBert4Rec:
     Examples
     --------
     >>> from recmodels.data import synthetic_catalogue
+    >>> from recmodels.training import Optimisation
     >>> from semantic_ids import RQKMeans
     >>> dataset = synthetic_catalogue(items=120, users=80)
     >>> short = Optimisation(epochs=1)
@@ -137,19 +55,15 @@ class QBert4Rec:
     (1, 3)
     """
 
-    def __init__(
-        self,
-        spec: QBert4RecSpec,
-        tokenizer: Tokenizer,
-        encoder: CodeEncoder,
-        log: QBert4RecLog,
-    ) -> None:
-        self.spec = spec
-        self.tokenizer = tokenizer
-        self.log = log
-        self._encoder = encoder.eval()
-        self._generation = tokenizer.generation
-        self._fingerprint = tokenizer.fingerprint
+    def __init__(self, stored: Stored, log: QBert4RecLog | None = None) -> None:
+        self.spec = stored.spec
+        self.tokenizer = stored.tokenizer
+        self.log = log or QBert4RecLog()
+        self._model = stored.model
+        self._vectors = stored.vectors
+        self._trained_on = stored.trained_on
+        self._scorer: SequenceScorer | None = None
+        self._generation = -1
         self._seals: dict[Path, str] = {}
 
     @classmethod
@@ -196,6 +110,31 @@ class QBert4Rec:
         spec = QBert4RecSpec(seed=seed, **chosen, **fields)
         return spec.fit(dataset, tokenizer=tokenizer, progress=progress)
 
+    @classmethod
+    def of(
+        cls,
+        spec: QBert4RecSpec,
+        dataset: Dataset,
+        *,
+        tokenizer: Tokenizer | None = None,
+        progress: bool | None = None,
+    ) -> "QBert4Rec":
+        """Fit a spec; `fit` is the same with the spec's fields as arguments."""
+        if tokenizer is None:
+            if dataset.features is None:
+                raise ValueError(
+                    f"dataset: {dataset.name} has no features to make codes of; "
+                    "give a tokenizer, such as Tokenizer.from_codes(...)"
+                )
+            _check_histories(dataset)
+            tokenizer = spec.tokenizer.fit(dataset.features, progress=progress)
+        else:
+            tokenizer = tokenizer.copy()
+        split = _split(dataset, tokenizer)
+        trained = train_stage_3(spec, tokenizer, dataset, split, progress)
+        stored = Stored(spec, tokenizer, tokenizer.fingerprint, trained.model, trained.vectors)
+        return cls(stored, trained.log)
+
     @property
     def size(self) -> int:
         """Number of items that are ranked."""
@@ -203,7 +142,43 @@ class QBert4Rec:
 
     def scores(self, histories: Histories) -> np.ndarray:
         """Score the whole catalogue for histories of the tokenizer's rows, (n, N) float32."""
-        return EncoderScorer(self._current_encoder(), self.spec.max_history).scores(histories)
+        return self._current().scores(histories)
+
+    def add(self, features: Any, *, ids: Any = None, update: bool = False) -> np.ndarray:
+        """Add items to the tokenizer's catalogue, and keep their features for the ranking.
+
+        `model.tokenizer.add` gives the same codes; of items that came that way the model knows
+        what their codes decode to.
+
+        Parameters
+        ----------
+        features, ids, update : as `Tokenizer.add` takes them.
+
+        Returns
+        -------
+        codes : (n, P) int32, their unique codes.
+        """
+        codes = self.tokenizer.add(features, ids=ids, update=update)
+        given = Features.of(features, ids)
+        self._vectors = self._vectors.given(
+            self.tokenizer.ids[self.tokenizer.rows(given.ids)], given
+        )
+        self._scorer = None
+        return codes
+
+    def item_parts(self) -> dict[str, np.ndarray]:
+        """Return what each item's vector is the sum of, by name: (N, width) float32 each.
+
+        Their sum, over its length where `spec.cosine` says so, is what an item is scored by.
+        """
+        self._check_fingerprint()
+        parts = {}
+        codes = dict(self._model.items.parts.items()).get("codes")
+        if isinstance(codes, CodeVectors):
+            codes.set_codes(torch.from_numpy(self.tokenizer.codes.copy()))
+            with torch.inference_mode():
+                parts["codes"] = codes().numpy()
+        return parts | self._vectors.of(self.tokenizer)
 
     def recommend(
         self, histories: Sequence[Sequence[str] | Sequence[int] | np.ndarray], k: int = 10
@@ -283,17 +258,11 @@ class QBert4Rec:
         ValueError
             if `tokenizer` was replaced by one with other codebooks than those of the training.
         """
-        _check_fingerprint(self._fingerprint, self.tokenizer.fingerprint)
-        tokenizer = self.tokenizer.to_state()
-        weights = {name: value.numpy() for name, value in self._encoder.state_dict().items()}
-        metadata = {
-            "spec": self.spec.model_dump(mode="json"),
-            "tokenizer": dict(tokenizer.metadata),
-            "trained_on": self._fingerprint,
-        }
-        files = {**tokenizer.files, "encoder": weights}
+        self._check_fingerprint()
+        state = Stored(
+            self.spec, self.tokenizer, self._trained_on, self._model, self._vectors
+        ).to_state()
         place = Path(folder).resolve()
-        state = State("qbert4rec", metadata, files)
         self._seals[place] = write_state(
             folder, state, replaces=self._seals.get(place), overwrite=overwrite
         )
@@ -310,84 +279,38 @@ class QBert4Rec:
             if a file is damaged or of a newer format, which the error names, or the tokenizer
             is not the one that the model was trained on.
         """
-        state = read_state(folder, "qbert4rec")
+        state = read_state(folder, KIND)
         try:
-            model = cls._from_state(state)
+            model = cls(Stored.from_state(state))
+            model._check_fingerprint()
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ValueError(f"{folder}: manifest.json and its files disagree: {error}") from error
         model._seals[Path(folder).resolve()] = state.seal
         return model
 
-    @classmethod
-    def _from_state(cls, state: State) -> "QBert4Rec":
-        spec = QBert4RecSpec.model_validate(state.metadata["spec"])
-        files = {name: arrays for name, arrays in state.files.items() if name != "encoder"}
-        tokenizer = Tokenizer.from_state(State("tokenizer", state.metadata["tokenizer"], files))
-        _check_fingerprint(state.metadata["trained_on"], state.metadata["tokenizer"]["fingerprint"])
-        with seeded(0):
-            encoder = _new_encoder(spec, tokenizer)
-        weights = state.files["encoder"]
-        encoder.load_state_dict(
-            {name: torch.from_numpy(value.copy()) for name, value in weights.items()}
-        )
-        return cls(spec, tokenizer, encoder, QBert4RecLog())
-
-    def _current_encoder(self) -> CodeEncoder:
-        """Return the encoder over the catalogue as it stands: items may have come or gone."""
-        _check_fingerprint(self._fingerprint, self.tokenizer.fingerprint)
-        if self._generation != self.tokenizer.generation:
-            self._encoder.set_codes(torch.from_numpy(self.tokenizer.codes.copy()))
+    def _current(self) -> SequenceScorer:
+        """Return a scorer of the catalogue as it stands: items may have come or gone."""
+        self._check_fingerprint()
+        if self._scorer is None or self._generation != self.tokenizer.generation:
+            vectors = sum(self.item_parts().values())
+            self._scorer = SequenceScorer(
+                self._model, self.spec.max_history, torch.from_numpy(vectors)
+            )
             self._generation = self.tokenizer.generation
-        return self._encoder
+        return self._scorer
+
+    def _check_fingerprint(self) -> None:
+        """Refuse a tokenizer whose codes are not those that the encoder learnt to read."""
+        found = self.tokenizer.fingerprint
+        if found != self._trained_on:
+            raise ValueError(
+                f"tokenizer: the model was trained on one with fingerprint {self._trained_on}, "
+                f"but this one has {found}"
+            )
 
     def __repr__(self) -> str:
-        parameters = sum(p.numel() for p in self._encoder.parameters())
+        parameters = sum(p.numel() for p in self._model.parameters())
         return f"QBert4Rec({self.size:,} items, {parameters:,} encoder parameters)"
-
-
-def _fit_encoder(
-    spec: QBert4RecSpec, tokenizer: Tokenizer, split: Split, progress: bool | None
-) -> tuple[CodeEncoder, QBert4RecLog]:
-    encoder = _new_encoder(spec, tokenizer)
-    sequences = Sequences(spec.max_history + 1, spec.batch_size, spec.epoch_size)
-    rng = np.random.default_rng(spec.seed)
-    pretraining, count = pretrain(
-        encoder, split.train, sequences, spec.masks, spec.pretraining, rng=rng, progress=progress
-    )
-    scorer = EncoderScorer(encoder, spec.max_history)
-    finetuning = finetune(
-        encoder,
-        split.train,
-        sequences,
-        spec.finetuning,
-        validate=lambda: evaluate(scorer, split.validation, progress=False).metrics.ndcg_10,
-        rng=rng,
-        progress=progress,
-    )
-    return encoder, QBert4RecLog(pretraining, finetuning, count.sequences, count.fallbacks)
-
-
-def _check_fingerprint(trained_on: str, found: str) -> None:
-    """Refuse a tokenizer whose codes are not those that the encoder learnt to read."""
-    if found != trained_on:
-        raise ValueError(
-            f"tokenizer: the model was trained on one with fingerprint {trained_on}, "
-            f"but this one has {found}"
-        )
-
-
-def _new_encoder(spec: QBert4RecSpec, tokenizer: Tokenizer) -> CodeEncoder:
-    return CodeEncoder(
-        torch.from_numpy(tokenizer.codes.copy()),
-        tokenizer.code_sizes,
-        width=spec.width,
-        layers=spec.layers,
-        heads=spec.heads,
-        dropout=spec.dropout,
-        positions=spec.max_history + 1,
-        cosine=spec.cosine,
-        temperature=spec.temperature,
-    )
 
 
 def _split(dataset: Dataset, tokenizer: Tokenizer) -> Split:

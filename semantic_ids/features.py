@@ -14,6 +14,9 @@ from semantic_ids.readers import read
 
 #: Rows that are read, fused and quantized together.
 BLOCK_ROWS = 4096
+#: Rows of a map that lie apart and are read before their pages are let go: the system maps some
+#: 64 kB around each.
+_SCATTERED_ROWS = 256
 
 
 @dataclass(frozen=True, init=False, eq=False)
@@ -267,8 +270,8 @@ def _rows(array: np.ndarray, index: slice | np.ndarray) -> np.ndarray:
     # Of a map, rows that lie apart touch a page each, or more: they are let go on the way.
     index = np.flatnonzero(index) if np.asarray(index).dtype == bool else np.asarray(index)
     rows = np.empty((len(index), *array.shape[1:]), dtype=array.dtype)
-    for start in range(0, len(index), BLOCK_ROWS):
-        rows[start : start + BLOCK_ROWS] = array[index[start : start + BLOCK_ROWS]]
+    for start in range(0, len(index), _SCATTERED_ROWS):
+        rows[start : start + _SCATTERED_ROWS] = array[index[start : start + _SCATTERED_ROWS]]
         release(array)
     return rows
 

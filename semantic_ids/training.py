@@ -16,7 +16,15 @@ from semantic_ids.optimisation import Optimisation, TrainingLog, best_epoch
 from semantic_ids.progress import progress_bar
 from semantic_ids.workers import Workers
 
-__all__ = ["Measured", "Optimisation", "TrainingLog", "chosen_device", "seeded", "train"]
+__all__ = [
+    "Device",
+    "Measured",
+    "Optimisation",
+    "TrainingLog",
+    "chosen_device",
+    "seeded",
+    "train",
+]
 
 Batch = TypeVar("Batch")
 Device = Literal["auto", "cpu", "cuda"]

@@ -1,0 +1,99 @@
+"""Objectives: how what an encoder says of a masked item is compared with the catalogue."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from recmodels.item_vectors import CodeVectors
+from recmodels.sequence_model import SequenceModel
+
+#: Takes sequences (B, T) of rows and which of them are to be named, (B, T) bool; gives a scalar.
+Objective = Callable[[Tensor, Tensor], Tensor]
+
+
+def item_softmax(model: SequenceModel) -> Objective:
+    """Return the cross-entropy over the catalogue, averaged over the masked items.
+
+    With item vectors that are sums of code embeddings an item's score is the sum of its level
+    logits: the code-factorised softmax.
+    """
+
+    def loss(items: Tensor, masked: Tensor) -> Tensor:
+        vectors = model.items()
+        hidden, targets = model.read(items, masked, vectors[items.clamp(min=0)])
+        return functional.cross_entropy(model.asked(hidden) @ model.answering(vectors).T, targets)
+
+    return loss
+
+
+def sampled_softmax(model: SequenceModel, counts: Tensor, negatives: int) -> Objective:
+    """Return the cross-entropy over a step's own items and as many drawn by their counts.
+
+    All masked items of a step share the drawn ones. Each score is lowered by the logarithm of
+    how often its item is expected among the candidates, which makes the expected gradient that
+    of the whole catalogue in the limit of many. Only the vectors of items that take part are
+    computed, so a step does not grow with the catalogue.
+
+    Parameters
+    ----------
+    model : what is trained.
+    counts : (N,) how often each item occurs in the training histories.
+    negatives : items drawn a step, with replacement.
+
+    References
+    ----------
+    Bengio and Senecal, "Adaptive importance sampling to accelerate training of a neural
+    probabilistic language model", 2008.
+    """
+    # One is added so that every item can be drawn.
+    chances = (counts.double() + 1) / (counts.double() + 1).sum()
+    bounds = chances.cumsum(0)
+
+    def loss(items: Tensor, masked: Tensor) -> Tensor:
+        places = torch.rand(negatives, dtype=torch.float64, device=items.device)
+        drawn = torch.searchsorted(bounds.to(items.device), places).clamp(max=len(bounds) - 1)
+        rows, at = torch.unique(
+            torch.cat([items.clamp(min=0).flatten(), drawn]), return_inverse=True
+        )
+        vectors = model.items(rows)
+        given = vectors[at[: items.numel()]].view(*items.shape, -1)
+        hidden, targets = model.read(items, masked, given)
+        asked = model.asked(hidden)
+        expected = (negatives * chances).log().float().to(items.device)
+        others = asked @ model.answering(vectors[at[items.numel() :]]).T - expected[drawn]
+        others = others.masked_fill(drawn == targets[:, None], -torch.inf)
+        own = at[: items.numel()].view(items.shape)[masked]
+        right = (asked * model.answering(vectors[own])).sum(dim=1)
+        return (torch.logaddexp(right, others.logsumexp(dim=1)) - right).mean()
+
+    return loss
+
+
+def level_softmax(model: SequenceModel) -> Objective:
+    """Return the cross-entropy over a level's codes, averaged over levels and masked items.
+
+    Raises
+    ------
+    ValueError
+        if the model's item vectors know no codes.
+    """
+    codes = dict(model.items.parts.items()).get("codes")
+    if not isinstance(codes, CodeVectors):
+        raise ValueError("objective='levels': needs codes among the item vectors' parts")
+    starts = torch.tensor((0, *codes.sizes[:-1])).cumsum(0)
+
+    def loss(items: Tensor, masked: Tensor) -> Tensor:
+        vectors = model.items()
+        hidden, targets = model.read(items, masked, vectors[items.clamp(min=0)])
+        asked = model.asked(hidden)
+        tables = model.answering(codes.table.weight).split(codes.sizes)
+        wanted = codes.tokens[targets] - starts.to(items.device)
+        losses = [
+            functional.cross_entropy(asked @ table.T, wanted[:, level])
+            for level, table in enumerate(tables)
+        ]
+        return torch.stack(losses).mean()
+
+    return loss

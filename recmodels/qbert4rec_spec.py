@@ -1,0 +1,95 @@
+"""The whole of Q-BERT4Rec as a value."""
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from recmodels.data import Dataset
+from recmodels.fusion import DynamicFusion
+from recmodels.masking import MaskMix
+from recmodels.training import Device, Optimisation
+from semantic_ids import Spec, Tokenizer, TokenizerSpec
+
+if TYPE_CHECKING:
+    from recmodels.qbert4rec import QBert4Rec
+
+ItemPart = Literal["codes", "item", "features"]
+
+
+class QBert4RecSpec(Spec):
+    """The whole of Q-BERT4Rec as a value.
+
+    Parameters
+    ----------
+    tokenizer : stages 1 and 2: how items are fused, quantized and told apart.
+    item_parts : what an item's vector is the sum of, as the encoder reads it and as it is scored
+        by: ``"codes"``, the embeddings of its codes; ``"item"``, a vector of its own, which holds
+        what quantization lost and is zero for an item without training interactions;
+        ``"features"``, a projection of its features, left out where the data set has none.
+    item_dropout : share of the items whose own vector training takes as zero in a step.
+    width, layers, heads, dropout : of the encoder.
+    max_history : items of a history that are read, the latest ones.
+    cosine : whether an item's score is the cosine of the hidden vector and the item's, so the
+        sum of its level logits relative to its length; if not, it is the plain sum.
+    temperature : divides the cosines.
+    objective : ``"items"`` is the cross-entropy over the catalogue, an item's score being the sum
+        of its level logits; ``"sampled"`` estimates it from `negatives` items a step, for large
+        catalogues; ``"levels"`` is the mean of the cross-entropies over the codes of each level.
+    negatives : items that a step of ``"sampled"`` draws.
+    masks : the mixture of pretraining.
+    pretraining, finetuning : how the two phases are trained. Fine-tuning is measured by NDCG@10
+        on the validation targets after each epoch.
+    batch_size : sequences of a step.
+    epoch_size : most sequences of an epoch; of more, each epoch takes a new random choice.
+    device : where stage 3 is trained; ``"auto"`` is CUDA where there is one.
+    bfloat16 : compute losses in bfloat16 where that is safe; on CUDA only.
+    seed : where the random numbers of stage 3 begin; the tokenizer's stages have their own.
+    """
+
+    tokenizer: TokenizerSpec = TokenizerSpec(fuser=DynamicFusion())
+    item_parts: tuple[ItemPart, ...] = Field(default=("codes", "item", "features"), min_length=1)
+    item_dropout: float = Field(default=0.0, ge=0, lt=1)
+    width: int = Field(default=64, ge=1)
+    layers: int = Field(default=2, ge=1)
+    heads: int = Field(default=2, ge=1)
+    dropout: float = Field(default=0.2, ge=0, lt=1)
+    max_history: int = Field(default=50, ge=1)
+    cosine: bool = True
+    temperature: float = Field(default=0.07, gt=0, allow_inf_nan=False)
+    objective: Literal["items", "sampled", "levels"] = "items"
+    negatives: int = Field(default=1024, ge=1)
+    masks: MaskMix = MaskMix()
+    pretraining: Optimisation = Optimisation(epochs=10, learning_rate=3e-3)
+    finetuning: Optimisation = Optimisation(epochs=12, learning_rate=3e-3, patience=3)
+    batch_size: int = Field(default=256, ge=1)
+    epoch_size: int = Field(default=32768, ge=1)
+    device: Device = "cpu"
+    bfloat16: bool = False
+    seed: int = Field(default=0, ge=0, lt=2**63)
+
+    @field_validator("item_parts")
+    @classmethod
+    def _each_part_once(cls, parts: tuple[ItemPart, ...]) -> tuple[ItemPart, ...]:
+        if len(set(parts)) < len(parts):
+            raise ValueError(f"a part is named twice in {parts}")
+        return parts
+
+    @model_validator(mode="after")
+    def _fields_go_together(self) -> "QBert4RecSpec":
+        if self.width % self.heads:
+            raise ValueError(f"heads={self.heads} does not divide width={self.width}")
+        if self.objective == "levels" and "codes" not in self.item_parts:
+            raise ValueError(f"objective='levels' needs codes in item_parts={self.item_parts}")
+        return self
+
+    def fit(
+        self,
+        dataset: Dataset,
+        *,
+        tokenizer: Tokenizer | None = None,
+        progress: bool | None = None,
+    ) -> "QBert4Rec":
+        """Fit the three stages; see `QBert4Rec.fit`."""
+        from recmodels.qbert4rec import QBert4Rec
+
+        return QBert4Rec.of(self, dataset, tokenizer=tokenizer, progress=progress)

@@ -1,0 +1,200 @@
+"""Stage 3 of Q-BERT4Rec: a sequence model over the codes of a tokenizer, trained."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from recmodels.catalogue_vectors import (
+    CatalogueVectors,
+    FeatureProjection,
+    decoded_latents,
+    latents,
+)
+from recmodels.data import Dataset, Split
+from recmodels.data.structure import interaction_counts
+from recmodels.encoder import SequenceEncoder
+from recmodels.evaluation import evaluate
+from recmodels.item_vectors import CodeVectors, FeatureVectors, ItemVectors, OwnVectors
+from recmodels.masked_items import Lesson, Sequences, finetune, pretrain
+from recmodels.objectives import Objective, item_softmax, level_softmax, sampled_softmax
+from recmodels.qbert4rec_spec import QBert4RecSpec
+from recmodels.sequence_model import SequenceModel, SequenceScorer
+from recmodels.training import TrainingLog, seeded
+from semantic_ids import Concat, Features, FittedFuser, Tokenizer
+from semantic_ids.checkpoints import identity
+
+
+@dataclass(frozen=True)
+class QBert4RecLog:
+    """What happened in stage 3.
+
+    Attributes
+    ----------
+    pretraining, finetuning : losses, validation figures and times of each epoch.
+    masked_sequences : sequences that pretraining masked.
+    fallbacks : those of them that drew a multi-region mask and were too short for two runs.
+    """
+
+    pretraining: TrainingLog = field(default_factory=TrainingLog)
+    finetuning: TrainingLog = field(default_factory=TrainingLog)
+    masked_sequences: int = 0
+    fallbacks: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Stage3:
+    """What stage 3 trains.
+
+    Attributes
+    ----------
+    model : the encoder, and item vectors of the codes alone (none without codes).
+    vectors : the other parts of the item vectors.
+    log : what happened.
+    """
+
+    model: SequenceModel
+    vectors: CatalogueVectors
+    log: QBert4RecLog
+
+
+def train_stage_3(
+    spec: QBert4RecSpec,
+    tokenizer: Tokenizer,
+    dataset: Dataset,
+    split: Split,
+    progress: bool | None,
+) -> Stage3:
+    """Train an encoder over the codes of a tokenizer.
+
+    Parameters
+    ----------
+    spec : what to train.
+    tokenizer : its catalogue holds the data set's items.
+    dataset : for its features.
+    split : of the histories, in rows of the tokenizer's catalogue.
+    progress : show bars; None shows them in a terminal.
+    """
+    fuser = given = None
+    if "features" in spec.item_parts and dataset.features is not None:
+        fuser = Concat().fit(dataset.features)
+        given = _latents(fuser, tokenizer, dataset.ids, dataset.features)
+    with seeded(spec.seed):
+        model = _model(spec, tokenizer, split, given)
+        log = _train(spec, model, tokenizer, split, given, progress)
+        bare = new_model(spec, tokenizer, model)
+    return Stage3(bare, _catalogue_vectors(tokenizer, model, fuser), log)
+
+
+def new_model(
+    spec: QBert4RecSpec, tokenizer: Tokenizer, trained: SequenceModel | None = None
+) -> SequenceModel:
+    """Make a model whose item vectors are those of the codes alone; take over what was trained."""
+    codes = {"codes": _code_vectors(spec, tokenizer)} if "codes" in spec.item_parts else {}
+    model = _around(spec, ItemVectors(codes)).eval()
+    if trained is not None:
+        weights = trained.state_dict()
+        model.load_state_dict({name: weights[name] for name in model.state_dict()})
+    return model
+
+
+def _model(
+    spec: QBert4RecSpec, tokenizer: Tokenizer, split: Split, given: np.ndarray | None
+) -> SequenceModel:
+    parts = {}
+    for name in spec.item_parts:
+        if name == "codes":
+            parts[name] = _code_vectors(spec, tokenizer)
+        elif name == "item":
+            known = torch.from_numpy(interaction_counts(split) > 0)
+            parts[name] = OwnVectors(known, spec.width, spec.item_dropout)
+        elif given is not None:
+            parts[name] = FeatureVectors(torch.from_numpy(given), spec.width)
+    if not parts:
+        raise ValueError("item_parts=('features',): the data set has no features")
+    return _around(spec, ItemVectors(parts))
+
+
+def _around(spec: QBert4RecSpec, items: ItemVectors) -> SequenceModel:
+    encoder = SequenceEncoder(
+        width=spec.width,
+        layers=spec.layers,
+        heads=spec.heads,
+        dropout=spec.dropout,
+        positions=spec.max_history + 1,
+    )
+    return SequenceModel(items, encoder, cosine=spec.cosine, temperature=spec.temperature)
+
+
+def _code_vectors(spec: QBert4RecSpec, tokenizer: Tokenizer) -> CodeVectors:
+    codes = torch.from_numpy(tokenizer.codes.copy())
+    return CodeVectors(codes, tokenizer.code_sizes, spec.width)
+
+
+def _train(
+    spec: QBert4RecSpec,
+    model: SequenceModel,
+    tokenizer: Tokenizer,
+    split: Split,
+    given: np.ndarray | None,
+    progress: bool | None,
+) -> QBert4RecLog:
+    lesson = Lesson(
+        model,
+        _objective(spec, model, split),
+        split.train,
+        Sequences(spec.max_history + 1, spec.batch_size, spec.epoch_size),
+        np.random.default_rng(spec.seed),
+        device=spec.device,
+        bfloat16=spec.bfloat16,
+        progress=progress,
+        identity=lambda: identity(
+            spec, tokenizer.codes, split.train.items, split.train.offsets, given
+        ),
+    )
+    pretraining, count = pretrain(lesson, spec.masks, spec.pretraining)
+
+    def validate() -> float:
+        scorer = SequenceScorer(model, spec.max_history)
+        return evaluate(scorer, split.validation, progress=False).metrics.ndcg_10
+
+    finetuning = finetune(lesson, spec.finetuning, validate)
+    return QBert4RecLog(pretraining, finetuning, count.sequences, count.fallbacks)
+
+
+def _objective(spec: QBert4RecSpec, model: SequenceModel, split: Split) -> Objective:
+    if spec.objective == "levels":
+        return level_softmax(model)
+    if spec.objective == "sampled":
+        return sampled_softmax(model, torch.from_numpy(interaction_counts(split)), spec.negatives)
+    return item_softmax(model)
+
+
+def _latents(
+    fuser: FittedFuser, tokenizer: Tokenizer, ids: np.ndarray, features: Features
+) -> np.ndarray:
+    """Return fused features (N, d) of the rows of a catalogue, which may hold more items."""
+    rows = tokenizer.rows(ids)
+    known = latents(fuser, features)
+    matrix = np.empty((len(tokenizer), known.shape[1]), np.float32)
+    others = np.setdiff1d(np.arange(len(tokenizer)), rows)
+    matrix[others] = decoded_latents(fuser, tokenizer, tokenizer.codes[others])
+    matrix[rows] = known
+    return matrix
+
+
+def _catalogue_vectors(
+    tokenizer: Tokenizer, model: SequenceModel, fuser: FittedFuser | None
+) -> CatalogueVectors:
+    with torch.inference_mode():
+        parts = {
+            name: part().numpy().copy()
+            for name, part in model.items.parts.items()
+            if name != "codes"
+        }
+    projection = None
+    features = model.items.parts["features"] if "features" in parts else None
+    if fuser is not None and isinstance(features, FeatureVectors):
+        weight = features.projection.weight.detach().numpy().copy()
+        projection = FeatureProjection(fuser, weight)
+    return CatalogueVectors(tokenizer.ids.copy(), parts, projection)

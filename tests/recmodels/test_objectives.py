@@ -1,0 +1,116 @@
+"""Objectives against sums over the catalogue in float64."""
+
+import numpy as np
+import pytest
+import torch
+
+from recmodels.encoder import SequenceEncoder
+from recmodels.item_vectors import CodeVectors, ItemVectors, OwnVectors
+from recmodels.objectives import item_softmax, level_softmax, sampled_softmax
+from recmodels.sequence_model import SequenceModel
+
+SIZES = (4, 3)
+ITEMS = 12
+
+
+def sequence_model(*, cosine, codes=True):
+    torch.manual_seed(0)
+    pairs = torch.cartesian_prod(torch.arange(4), torch.arange(3))
+    parts = {"item": OwnVectors(torch.ones(ITEMS, dtype=torch.bool), 8)}
+    if codes:
+        parts["codes"] = CodeVectors(pairs, SIZES, 8)
+    encoder = SequenceEncoder(width=8, layers=1, heads=2, dropout=0.0, positions=6)
+    return SequenceModel(ItemVectors(parts), encoder, cosine=cosine, temperature=0.3)
+
+
+def batch():
+    items = torch.tensor([[-1, 3, 7, 0], [4, 4, 9, 11]])
+    masked = torch.tensor([[False, True, False, True], [False, False, True, False]])
+    return items, masked
+
+
+def hidden_of(model):
+    items, masked = batch()
+    with torch.no_grad():
+        return model.read(items, masked, model.items()[items.clamp(min=0)])
+
+
+def value(objective):
+    return objective(*batch()).item()
+
+
+def in_float64(tensor):
+    return tensor.detach().double().numpy()
+
+
+def score(model, hidden, vector):
+    if model.cosine:
+        return hidden @ vector / (np.linalg.norm(hidden) * np.linalg.norm(vector) * 0.3)
+    return hidden @ vector
+
+
+@pytest.mark.parametrize("cosine", [True, False])
+def test_item_softmax(cosine):
+    model = sequence_model(cosine=cosine)
+    hidden, targets = hidden_of(model)
+    vectors = in_float64(model.items())
+    expected = 0.0
+    for row, target in zip(in_float64(hidden), targets.tolist(), strict=True):
+        scores = [score(model, row, vector) for vector in vectors]
+        expected += (np.logaddexp.reduce(scores) - scores[target]) / len(targets)
+    assert value(item_softmax(model)) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("cosine", [True, False])
+def test_level_softmax(cosine):
+    model = sequence_model(cosine=cosine)
+    hidden, targets = hidden_of(model)
+    table = in_float64(model.items.parts["codes"].table.weight)
+    expected = 0.0
+    for row, target in zip(in_float64(hidden), targets.tolist(), strict=True):
+        for rows, wanted in ((table[:4], target // 3), (table[4:], target % 3)):
+            logits = [score(model, row, vector) for vector in rows]
+            expected += (np.logaddexp.reduce(logits) - logits[wanted]) / (2 * len(targets))
+    assert value(level_softmax(model)) == pytest.approx(expected, abs=1e-5)
+
+
+def test_level_softmax_needs_codes():
+    with pytest.raises(ValueError, match="objective='levels'"):
+        level_softmax(sequence_model(cosine=True, codes=False))
+
+
+@pytest.mark.parametrize("cosine", [True, False])
+def test_sampled_softmax_tends_to_the_whole(cosine):
+    """With many draws the estimate of the sum over the catalogue is the sum."""
+    model = sequence_model(cosine=cosine)
+    counts = torch.arange(ITEMS)
+    whole = value(item_softmax(model))
+    torch.manual_seed(1)
+    sampled = value(sampled_softmax(model, counts, 200_000))
+    assert sampled == pytest.approx(whole, rel=0.01)
+
+
+def test_the_sampled_sum_over_the_other_items_is_unbiased():
+    """The estimate behind the loss, exp(loss) - 1, has the whole catalogue's as its mean."""
+    model = sequence_model(cosine=True)
+    items, masked = torch.tensor([[3, 7, 5]]), torch.tensor([[False, False, True]])
+    with torch.no_grad():
+        whole = float(item_softmax(model)(items, masked).exp() - 1)
+        torch.manual_seed(2)
+        objective = sampled_softmax(model, torch.arange(ITEMS) ** 2, 4)
+        found = [float(objective(items, masked).exp() - 1) for _ in range(4000)]
+    error = np.std(found) / np.sqrt(len(found))
+    assert np.mean(found) == pytest.approx(whole, abs=4 * error)
+    # Without the correction the mean would be that of frequent items: the test can fail.
+    assert error < 0.1 * whole
+
+
+def test_the_gradient_of_the_sampled_softmax_is_that_of_the_whole():
+    model = sequence_model(cosine=True)
+    item_softmax(model)(*batch()).backward()
+    whole = {name: p.grad.clone() for name, p in model.named_parameters()}
+    model.zero_grad()
+    torch.manual_seed(3)
+    sampled_softmax(model, torch.ones(ITEMS), 100_000)(*batch()).backward()
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(parameter.grad, whole[name], atol=2e-2, rtol=0.05)
