@@ -1,6 +1,8 @@
 """What a recommender has to beat."""
 
+from recmodels.baselines.content_knn import ContentKNN
+from recmodels.baselines.item_knn import ItemKNN
 from recmodels.baselines.popularity import Popularity
 from recmodels.baselines.uniform import Uniform
 
-__all__ = ["Popularity", "Uniform"]
+__all__ = ["ContentKNN", "ItemKNN", "Popularity", "Uniform"]
