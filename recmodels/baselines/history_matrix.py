@@ -36,12 +36,23 @@ def history_matrix(histories: Histories, size: int, *, recency: float = 1.0) -> 
     """
     from scipy.sparse import csr_array
 
+    check_items(histories, size)
+    users = np.repeat(np.arange(len(histories)), histories.lengths)
+    after = histories.offsets[1:][users] - np.arange(1, len(users) + 1)
+    places = users, histories.items
+    return csr_array((recency ** after.astype(float), places), shape=(len(histories), size))
+
+
+def check_items(histories: Histories, size: int) -> None:
+    """Refuse histories with an item that is not one of a catalogue of `size`.
+
+    Raises
+    ------
+    ValueError
+        naming the item.
+    """
     if len(histories.items) and histories.items.max() >= size:
         raise ValueError(
             f"histories: item {histories.items.max()} is not in the catalogue; "
             f"expected 0 to {size - 1}"
         )
-    users = np.repeat(np.arange(len(histories)), histories.lengths)
-    after = histories.offsets[1:][users] - np.arange(1, len(users) + 1)
-    places = users, histories.items
-    return csr_array((recency ** after.astype(float), places), shape=(len(histories), size))

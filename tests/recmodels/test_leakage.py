@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from recmodels import DynamicFusion, Optimisation
-from recmodels.baselines import ItemKNN, Popularity
+from recmodels.baselines import TIGER, ItemKNN, Popularity
 from recmodels.data import (
     Histories,
     Split,
@@ -116,8 +116,21 @@ class Trained:
     log: TrainingLog
 
 
+def of_tiger(split, epochs):
+    pytest.importorskip("transformers")
+    tokenizer = Tokenizer.fit(FEATURES, quantizer=RQKMeans(codebook_size=8), progress=False)
+    sizes = {"width": 16, "layers": 1, "heads": 2, "head_width": 8, "feed_forward": 16}
+    optimisation = Optimisation(epochs=epochs)
+    tiger = TIGER.fit(split, tokenizer, optimisation=optimisation, progress=False, **sizes)
+    return Trained(weights_of(tiger.network), tiger.log)
+
+
+def weights_of(module):
+    return {name: value.numpy() for name, value in module.state_dict().items()}
+
+
 #: Each is trained for so many epochs, and validated after each; none is patient.
-CHOSEN_BY_VALIDATION: dict[str, Callable[[Split, int], Trained]] = {}
+CHOSEN_BY_VALIDATION: dict[str, Callable[[Split, int], Trained]] = {"TIGER": of_tiger}
 
 
 def other_ends(histories, number, seed=0):
