@@ -19,8 +19,9 @@ import torch
 
 from recmodels import DynamicFusion, Optimisation, QBert4Rec
 from recmodels.baselines import Popularity, Uniform
+from recmodels.comparison import paired_difference
 from recmodels.data import Dataset, read_dataset, synthetic_catalogue
-from recmodels.evaluation import Evaluation, evaluate, paired_difference
+from recmodels.evaluation import Evaluation, evaluate
 from semantic_ids import RQKMeans, Tokenizer, TokenizerSpec
 
 

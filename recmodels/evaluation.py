@@ -5,7 +5,6 @@ ranked after all of them. A model that gives two items one score gains nothing b
 """
 
 from dataclasses import asdict, dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -109,12 +108,59 @@ class Evaluation:
         """Say for each user whether the target is among the first k: (U,) bool."""
         return self.ranks <= k
 
+    def restricted(self, users: ArrayLike) -> "Evaluation":
+        """Return the evaluation of some of the users; the ranks stay those among all items.
 
-class Difference(NamedTuple):
-    """A mean difference over users and the standard error of it."""
+        Parameters
+        ----------
+        users : (U,) bool, True for those that are kept.
 
-    mean: float
-    standard_error: float
+        Raises
+        ------
+        ValueError
+            if it is not one bool a user, or nobody is left.
+
+        Examples
+        --------
+        How are targets ranked that nobody had in training?
+
+        >>> from recmodels.baselines import Popularity
+        >>> from recmodels.data import Histories, Split
+        >>> histories = Histories.of([[0, 1, 0, 1], [1, 1, 2, 0], [0, 1, 1, 2]])
+        >>> split = Split.leave_one_out(histories, size=3)
+        >>> popularity = Popularity.fit(split)
+        >>> cold = popularity.counts[split.test.targets] == 0
+        >>> evaluate(popularity, split.test, progress=False).restricted(cold).ranks
+        array([3])
+        """
+        users = np.asarray(users)
+        if users.dtype != bool or users.shape != self.ranks.shape:
+            raise ValueError(
+                f"users: expected bool of shape {self.ranks.shape}, "
+                f"got {users.dtype} of shape {users.shape}"
+            )
+        if not users.any():
+            raise ValueError(f"users: none of {len(users)} is left")
+        return evaluation_of(self.ranks[users], self.tied_users[users])
+
+
+def evaluation_of(ranks: np.ndarray, tied_users: np.ndarray) -> Evaluation:
+    """Average ranks, and keep them.
+
+    Parameters
+    ----------
+    ranks : (U,) int64, rank of each user's target, from 1.
+    tied_users : (U,) bool, True where the target shares its score.
+
+    Raises
+    ------
+    ValueError
+        if there is no user, or a rank is below 1.
+    """
+    metrics = Metrics.from_ranks(ranks, tied=int(tied_users.sum()))
+    ranks.setflags(write=False)
+    tied_users.setflags(write=False)
+    return Evaluation(metrics, ranks, tied_users)
 
 
 def target_ranks(scores: np.ndarray, targets: ArrayLike) -> np.ndarray:
@@ -153,9 +199,14 @@ def target_ranks(scores: np.ndarray, targets: ArrayLike) -> np.ndarray:
 
 
 def evaluate(
-    recommender: Scorer, held: Held, *, block: int = 1024, progress: bool | None = None
+    recommender: Scorer,
+    held: Held,
+    *,
+    among: ArrayLike | None = None,
+    block: int = 1024,
+    progress: bool | None = None,
 ) -> Evaluation:
-    """Rank every held-out target among the whole catalogue.
+    """Rank every held-out target among the whole catalogue, or among some of its items.
 
     Items of the history are ranked like any other.
 
@@ -163,6 +214,9 @@ def evaluate(
     ----------
     recommender : what scores the catalogue for histories.
     held : histories and the target of each.
+    among : (m,) int, the items that are ranked, such as those that nobody had in training; every
+        target is one of them. None ranks all. Figures among fewer items are larger: name the
+        items beside them.
     block : users scored at a time, at least 1.
     progress : True shows a bar, False hides it, None shows it in a terminal only.
 
@@ -173,8 +227,9 @@ def evaluate(
     Raises
     ------
     ValueError
-        if there is no user, a target is not an item of the recommender, or it returns scores of
-        another shape than (users, `recommender.size`) or that are not finite, naming the first.
+        if there is no user, a target is not an item of the recommender, or not one of `among`,
+        `among` names no item, one twice or one that is none, or the scores are of another shape
+        than (users, `recommender.size`) or not finite, naming the first.
 
     Notes
     -----
@@ -188,11 +243,21 @@ def evaluate(
     >>> split = Split.leave_one_out(histories, size=3)
     >>> evaluate(Popularity.fit(split), split.test, progress=False).ranks
     array([1, 2])
+
+    Cold targets among cold items:
+
+    >>> cold = np.flatnonzero(Popularity.fit(split).counts == 0)
+    >>> asked = split.validation.take(np.flatnonzero(np.isin(split.validation.targets, cold)))
+    >>> evaluate(Popularity.fit(split), asked, among=cold, progress=False).ranks
+    array([1])
     """
     if block < 1:
         raise ValueError(f"block={block} should be >= 1")
     users, size = len(held.histories), recommender.size
     targets = _checked_targets(held.targets, size)
+    if among is not None:
+        among = _checked_items(among, size)
+        targets = _places(targets, among)
     ranks = np.empty(users, dtype=np.int64)
     tied = np.empty(users, dtype=bool)
     with progress_bar(total=users, description="evaluating", progress=progress) as bar:
@@ -200,54 +265,10 @@ def evaluate(
             part = np.arange(start, min(start + block, users))
             scores = recommender.scores(held.histories.take(part))
             _check_scores(scores, (len(part), size), first_user=start)
-            ranks[part], tied[part] = _ranks(scores, targets[part])
+            shown = scores if among is None else scores[:, among]
+            ranks[part], tied[part] = _ranks(shown, targets[part])
             bar.update(len(part))
-    ranks.setflags(write=False)
-    tied.setflags(write=False)
-    return Evaluation(Metrics.from_ranks(ranks, tied=int(tied.sum())), ranks, tied)
-
-
-def paired_difference(a: ArrayLike, b: ArrayLike) -> Difference:
-    """Compare two recommenders on the same users.
-
-    Parameters
-    ----------
-    a, b : (U,) bool or float, a measure of each user under either, in the same order: hits
-        (`Evaluation.hits(10)`), gains or reciprocal ranks. U is at least 2.
-
-    Returns
-    -------
-    Difference
-        mean of `a - b`, and the standard error of that mean over users: the sample standard
-        deviation of the differences over `sqrt(U)`.
-
-    Raises
-    ------
-    ValueError
-        if they are not of one 1-D shape, or there are fewer than two users.
-
-    Notes
-    -----
-    Pairing removes what users have in common: two recommenders hit mostly the same easy users, so
-    this error is smaller than that of two separate averages. It says how far the result would
-    move with other users, and nothing of other seeds.
-
-    Examples
-    --------
-    >>> difference = paired_difference([True, True, False, True], [True, False, False, False])
-    >>> difference.mean, round(difference.standard_error, 4)
-    (0.5, 0.2887)
-    """
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    if a.ndim != 1 or a.shape != b.shape:
-        raise ValueError(f"expected one value a user in both, got shapes {a.shape} and {b.shape}")
-    if len(a) < 2:
-        raise ValueError(f"a standard error needs at least 2 users, got {len(a)}")
-    differences = a - b
-    return Difference(
-        mean=float(differences.mean()),
-        standard_error=float(differences.std(ddof=1) / np.sqrt(len(differences))),
-    )
+    return evaluation_of(ranks, tied)
 
 
 def _ranks(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -284,3 +305,32 @@ def _checked_targets(targets: ArrayLike, size: int) -> np.ndarray:
             f"targets: user row {user} has item {targets[user]}, which is not one of {size} items"
         )
     return targets.astype(np.int64)
+
+
+def _checked_items(items: ArrayLike, size: int) -> np.ndarray:
+    """Return items in ascending order."""
+    items = np.asarray(items)
+    if items.ndim != 1 or not len(items) or items.dtype.kind not in "iu":
+        raise ValueError(
+            "among: expected the rows of one item or more, "
+            f"got {items.dtype} of shape {items.shape}"
+        )
+    found, counts = np.unique(items, return_counts=True)
+    if found[0] < 0 or found[-1] >= size:
+        wrong = found[0] if found[0] < 0 else found[-1]
+        raise ValueError(f"among: {wrong} is not one of {size} items")
+    if counts.max() > 1:
+        raise ValueError(f"among: item {found[counts.argmax()]} is named more than once")
+    return found
+
+
+def _places(targets: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """Return where each target stands among ascending items; refuse one that does not."""
+    missing = ~np.isin(targets, items)
+    if missing.any():
+        user = int(missing.argmax())
+        raise ValueError(
+            f"among: the target of user row {user}, item {targets[user]}, is not one of the "
+            f"{len(items)} items; leave such users out, with held.take"
+        )
+    return np.searchsorted(items, targets)

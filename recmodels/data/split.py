@@ -1,7 +1,7 @@
 """Leave-one-out: what is trained on, what is chosen by, what is reported."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -44,6 +44,17 @@ class Held:
     def __len__(self) -> int:
         """Return the number of questions."""
         return len(self.targets)
+
+    def take(self, users: Any) -> Self:
+        """Return the questions of some users, in the order asked for; see `Histories.take`.
+
+        Examples
+        --------
+        >>> Held(Histories.of([[3, 1], [4]]), [1, 5]).take([1]).targets
+        array([5], dtype=int32)
+        """
+        histories = self.histories.take(users)
+        return type(self)(histories, self.targets[np.asarray(users, dtype=np.int64)])
 
 
 @dataclass(frozen=True, eq=False)

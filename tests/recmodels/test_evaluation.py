@@ -1,6 +1,6 @@
 """Evaluation against hand-computed values and a double loop."""
 
-from math import log2, sqrt
+from math import log2
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from recmodels.data import Held, Histories
-from recmodels.evaluation import Metrics, evaluate, paired_difference, target_ranks
+from recmodels.evaluation import Metrics, evaluate, target_ranks
 
 
 class Table:
@@ -192,30 +192,69 @@ def test_no_bar_outside_a_terminal(capsys):
     assert capsys.readouterr().err == ""
 
 
-@given(
-    st.lists(
-        st.tuples(st.floats(-10, 10), st.floats(-10, 10)),
-        min_size=2,
-        max_size=30,
+@given(scored(), st.data())
+def test_a_restricted_evaluation_is_that_of_its_users(case, data):
+    scores, targets = case
+    users = np.array(
+        data.draw(st.lists(st.booleans(), min_size=len(targets), max_size=len(targets)))
     )
+    whole = evaluate(Table(scores), held_of(targets), progress=False)
+    if not users.any():
+        with pytest.raises(ValueError, match="users: none of"):
+            whole.restricted(users)
+        return
+    asked = held_of(targets).take(np.flatnonzero(users))
+    expected = evaluate(Table(scores), asked, progress=False)
+    found = whole.restricted(users)
+    assert found.metrics == expected.metrics
+    assert np.array_equal(found.ranks, expected.ranks)
+    assert np.array_equal(found.tied_users, expected.tied_users)
+    with pytest.raises(ValueError, match="read-only"):
+        found.ranks[0] = 1
+
+
+@pytest.mark.parametrize("users", [[0, 1], [True], [[True, False]]])
+def test_users_are_told_by_one_bool_each(users):
+    result = evaluate(Table(np.eye(2, dtype=np.float32)), held_of([0, 1]), progress=False)
+    with pytest.raises(ValueError, match=r"users: expected bool of shape \(2,\)"):
+        result.restricted(users)
+
+
+@given(scored(), st.data())
+def test_ranks_among_some_items_are_those_of_a_double_loop(case, data):
+    scores, targets = case
+    others = data.draw(st.sets(st.integers(0, scores.shape[1] - 1)))
+    among = data.draw(st.permutations(sorted({*others, *targets.tolist()})))
+    result = evaluate(Table(scores), held_of(targets), among=among, block=3, progress=False)
+    for row, target, rank, tied in zip(
+        scores, targets, result.ranks, result.tied_users, strict=True
+    ):
+        assert rank == 1 + sum(row[item] >= row[target] for item in among if item != target)
+        assert tied == any(row[item] == row[target] for item in among if item != target)
+
+
+def test_among_all_items_is_the_whole_catalogue():
+    scores = np.random.default_rng(0).normal(size=(20, 30)).astype(np.float32)
+    held = held_of(np.arange(20))
+    whole = evaluate(Table(scores), held, progress=False)
+    among = evaluate(Table(scores), held, among=np.arange(30)[::-1], progress=False)
+    assert np.array_equal(whole.ranks, among.ranks)
+
+
+@pytest.mark.parametrize(
+    ("among", "message"),
+    [
+        ([], "rows of one item or more"),
+        ([[0, 1]], r"shape \(1, 2\)"),
+        ([True, False, True, False], "got bool"),
+        ([0, 4], "4 is not one of 4 items"),
+        ([-1, 0], "-1 is not one of 4 items"),
+        ([0, 1, 0], "item 0 is named more than once"),
+        ([0, 2], "the target of user row 1, item 1, is not one of the 2 items"),
+    ],
 )
-def test_a_paired_difference_is_the_mean_and_its_error(pairs):
-    a, b = zip(*pairs, strict=True)
-    users = len(pairs)
-    differences = [x - y for x, y in pairs]
-    mean = sum(differences) / users
-    variance = sum((difference - mean) ** 2 for difference in differences) / (users - 1)
-    found = paired_difference(a, b)
-    assert found.mean == pytest.approx(mean, abs=1e-12)
-    assert found.standard_error == pytest.approx(sqrt(variance / users), abs=1e-12)
-
-
-def test_equal_recommenders_do_not_differ():
-    assert paired_difference([True, False], [True, False]) == (0, 0)
-
-
-def test_pairs_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match=r"\(2,\) and \(3,\)"):
-        paired_difference([0, 1], [0, 1, 0])
-    with pytest.raises(ValueError, match="at least 2 users, got 1"):
-        paired_difference([1], [0])
+def test_items_that_cannot_be_ranked_among_are_refused(among, message):
+    table = Table(np.zeros((2, 4), dtype=np.float32))
+    with pytest.raises(ValueError, match=message):
+        evaluate(table, held_of([0, 1]), among=among, progress=False)
+    assert not table.blocks
