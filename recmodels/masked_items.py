@@ -105,7 +105,10 @@ class Lesson:
 
 
 def pretrain(
-    lesson: Lesson, masks: MaskMix, optimisation: Optimisation
+    lesson: Lesson,
+    masks: MaskMix,
+    optimisation: Optimisation,
+    validate: Callable[[], float] | None = None,
 ) -> tuple[TrainingLog, MaskCount]:
     """Train a model to name masked items of whole histories.
 
@@ -125,11 +128,11 @@ def pretrain(
             count.fallbacks += drawn.fallbacks
             yield torch.from_numpy(items).long(), torch.from_numpy(drawn.masked)
 
-    return lesson.train(optimisation, len(users), batches, "pretraining"), count
+    return lesson.train(optimisation, len(users), batches, "pretraining", validate), count
 
 
 def finetune(
-    lesson: Lesson, optimisation: Optimisation, validate: Callable[[], float]
+    lesson: Lesson, optimisation: Optimisation, validate: Callable[[], float] | None = None
 ) -> TrainingLog:
     """Train a model to name the last item of every prefix of every history."""
     users, ends = prefix_ends(lesson.histories)
@@ -144,7 +147,7 @@ def finetune(
 
 
 def train_causally(
-    lesson: Lesson, optimisation: Optimisation, validate: Callable[[], float]
+    lesson: Lesson, optimisation: Optimisation, validate: Callable[[], float] | None = None
 ) -> TrainingLog:
     """Train a causal model to name every item of a history but the first."""
     histories, sequences, rng = lesson.histories, lesson.sequences, lesson.rng

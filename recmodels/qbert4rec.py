@@ -10,13 +10,14 @@ import torch
 
 from recmodels.data import Dataset, Histories, Split
 from recmodels.evaluation import Evaluation, evaluate
+from recmodels.fusion import DynamicFusion
 from recmodels.item_vectors import CodeVectors
 from recmodels.qbert4rec_spec import QBert4RecSpec
 from recmodels.qbert4rec_state import KIND, Stored
 from recmodels.qbert4rec_training import QBert4RecLog, train_stage_3
 from recmodels.ranking import Recommendations, TopK, top_k
 from recmodels.sequence_model import SequenceScorer
-from semantic_ids import Features, Tokenizer, TokenizerSpec
+from semantic_ids import RQVAE, Features, Tokenizer, TokenizerSpec
 from semantic_ids.storage import read_state, write_state
 
 #: Scores that `recommend` holds at a time.
@@ -134,6 +135,33 @@ class QBert4Rec:
         trained = train_stage_3(spec, tokenizer, dataset, split, progress)
         stored = Stored(spec, tokenizer, tokenizer.fingerprint, trained.model, trained.vectors)
         return cls(stored, trained.log)
+
+    @staticmethod
+    def paper(**fields: Any) -> QBert4RecSpec:
+        """Return the plainest reading of the paper, as a spec.
+
+        DynamicFusion with the ID query in the code, an RQ-VAE, codes alone in stage 3, all kinds
+        of mask, pretraining and then fine-tuning. The paper's own settings are not known.
+
+        Parameters
+        ----------
+        **fields : further fields of QBert4RecSpec.
+
+        Examples
+        --------
+        >>> QBert4Rec.paper(seed=3).item_parts
+        ('codes',)
+        """
+        tokenizer = TokenizerSpec(fuser=DynamicFusion(id_in_code=True), quantizer=RQVAE())
+        return QBert4RecSpec(**{"tokenizer": tokenizer, "item_parts": ("codes",), **fields})
+
+    @property
+    def parameters(self) -> int:
+        """Numbers that were trained in stage 3."""
+        own = [part.size for name, part in self._vectors.parts.items() if name == "item"]
+        projection = self._vectors.projection
+        own.append(0 if projection is None else projection.weight.size)
+        return sum(own) + sum(p.numel() for p in self._model.parameters())
 
     @property
     def size(self) -> int:
@@ -309,8 +337,7 @@ class QBert4Rec:
             )
 
     def __repr__(self) -> str:
-        parameters = sum(p.numel() for p in self._model.parameters())
-        return f"QBert4Rec({self.size:,} items, {parameters:,} encoder parameters)"
+        return f"QBert4Rec({self.size:,} items, {self.parameters:,} parameters of stage 3)"
 
 
 def _split(dataset: Dataset, tokenizer: Tokenizer) -> Split:

@@ -149,7 +149,12 @@ def _train(
         bfloat16=spec.bfloat16,
         progress=progress,
         identity=lambda: identity(
-            spec, tokenizer.codes, split.train.items, split.train.offsets, given
+            spec,
+            tokenizer.codes,
+            split.train.items,
+            split.train.offsets,
+            split.validation.targets,
+            given,
         ),
     )
     pretraining, count = pretrain(lesson, spec.masks, spec.pretraining)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from recmodels import DynamicFusion, Optimisation
-from recmodels.baselines import TIGER, ItemKNN, Popularity
+from recmodels import DynamicFusion, Optimisation, QBert4RecSpec
+from recmodels.baselines import TIGER, BERT4Rec, ItemKNN, Popularity, SASRec
 from recmodels.data import (
     Histories,
     Split,
@@ -22,6 +22,7 @@ from recmodels.data import (
     side_of,
     synthetic_catalogue,
 )
+from recmodels.qbert4rec_training import train_stage_3
 from recmodels.training import TrainingLog
 from semantic_ids import (
     LETTER,
@@ -125,12 +126,40 @@ def of_tiger(split, epochs):
     return Trained(weights_of(tiger.network), tiger.log)
 
 
+def of_sequence(spec):
+    def fit(split, epochs):
+        optimisation = Optimisation(epochs=epochs)
+        parts = ("item", "features")
+        made = spec(width=16, item_parts=parts, optimisation=optimisation)
+        fitted = made.fit(split, FEATURES, progress=False)
+        return Trained(fitted.weights(), fitted.log)
+
+    return fit
+
+
+def of_qbert4rec(split, epochs):
+    spec = QBert4RecSpec(
+        width=16,
+        pretraining=Optimisation(epochs=1),
+        finetuning=Optimisation(epochs=epochs),
+    )
+    tokenizer = Tokenizer.fit(FEATURES, quantizer=RQKMeans(codebook_size=8), progress=False)
+    trained = train_stage_3(spec, tokenizer, DATASET, split, progress=False)
+    parts = {f"part.{name}": part for name, part in trained.vectors.parts.items()}
+    return Trained(weights_of(trained.model) | parts, trained.log.finetuning)
+
+
 def weights_of(module):
     return {name: value.numpy() for name, value in module.state_dict().items()}
 
 
 #: Each is trained for so many epochs, and validated after each; none is patient.
-CHOSEN_BY_VALIDATION: dict[str, Callable[[Split, int], Trained]] = {"TIGER": of_tiger}
+CHOSEN_BY_VALIDATION: dict[str, Callable[[Split, int], Trained]] = {
+    "TIGER": of_tiger,
+    "SASRec": of_sequence(SASRec),
+    "BERT4Rec": of_sequence(BERT4Rec),
+    "QBert4Rec": of_qbert4rec,
+}
 
 
 def other_ends(histories, number, seed=0):

@@ -1,0 +1,214 @@
+"""Recommenders under one evaluator: each user's held-out item among the whole catalogue.
+
+Leave-one-out; the history is not filtered; ties count against a recommender. Every recommender
+is fitted once a seed, and measured on the validation targets; the test targets are looked at
+with ``--final`` only. Results are kept one a file in ``--out``, with the rank of every user, so
+that a run goes on where it was stopped, and tables are made from what is there.
+
+    python benchmarks/recommendation.py --data DATA/amazon18_scientific --seeds 0 1 2 \\
+        --models popularity sasrec no-codes default paper random-codes --out runs/recommendation
+
+`recommenders.py` names the models. What codes contribute is ``default`` minus ``no-codes``, over
+users in pairs, with a 95 % bootstrap interval; warm targets occur in training histories, cold
+ones do not. Published rows are marked: other preprocessing or another order of ties is possible.
+"""
+
+import argparse
+import hashlib
+import json
+import platform
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from published import PUBLISHED
+from recommenders import RECOMMENDERS, Made, Trial
+
+from recmodels.comparison import paired_bootstrap
+from recmodels.data import Dataset, Held, read_dataset
+from recmodels.evaluation import evaluate
+from recmodels.list_evaluation import evaluate_lists
+
+MEASURES = ("hr_1", "hr_5", "hr_10", "ndcg_5", "ndcg_10", "mrr")
+
+
+def main() -> None:
+    """Fit what is missing, then print the table."""
+    arguments = parse_arguments()
+    torch.set_num_threads(arguments.threads)
+    folder = arguments.out / arguments.data.name
+    folder.mkdir(parents=True, exist_ok=True)
+    dataset = read_dataset(arguments.data, short_users="drop")
+    codes = published_codes(arguments.data, arguments.codes)
+    print(f"{dataset}; data {data_hash(dataset)}; {processor()}, {arguments.threads} threads")
+    for seed in arguments.seeds:
+        for name in arguments.models:
+            path = folder / f"{arguments.tag}{name}-{seed}.json"
+            if path.exists() and (not arguments.final or "test" in json.loads(path.read_text())):
+                continue
+            trial = Trial(dataset, codes, seed, json.loads(arguments.fields))
+            run(path, name, trial, arguments.final)
+    print_table(folder, dataset, "test" if arguments.final else "validation")
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Return what was asked for."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="a catalogue folder")
+    parser.add_argument("--models", nargs="+", choices=RECOMMENDERS, default=["default"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--final", action="store_true", help="measure the test targets as well")
+    parser.add_argument("--codes", default=None, help="published codes, such as mql4grec_text")
+    parser.add_argument("--fields", default="{}", help="fields of the spec, as JSON")
+    parser.add_argument("--tag", default="", help="put before the names of the results")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=Path("runs/recommendation"))
+    return parser.parse_args()
+
+
+def published_codes(folder: Path, name: str | None) -> np.ndarray | None:
+    """Return codes that others published for a data set's items."""
+    if name is None:
+        return None
+    with np.load(folder / "sid" / f"{name}.npz", allow_pickle=False) as file:
+        return file["codes"].astype(np.int32)
+
+
+def run(path: Path, name: str, trial: Trial, final: bool) -> None:
+    """Fit a recommender, measure it, and keep the result."""
+    started = time.perf_counter()
+    made = RECOMMENDERS[name](trial)
+    fitted = time.perf_counter() - started
+    result: dict[str, Any] = {
+        "model": path.stem.rsplit("-", 1)[0],
+        "seed": trial.seed,
+        "seconds": round(fitted, 1),
+        "parameters": made.parameters,
+        "settings": dict(made.settings),
+        "filter": "none",
+        "data": data_hash(trial.dataset),
+        "date": time.strftime("%Y-%m-%d"),
+        "processor": processor(),
+        "threads": torch.get_num_threads(),
+        "epochs": {phase: len(log.losses) for phase, log in made.logs.items()},
+        "seconds_per_epoch": {
+            phase: round(float(np.mean(log.seconds)), 2)
+            for phase, log in made.logs.items()
+            if log.seconds
+        },
+    }
+    for part in ("validation", "test") if final else ("validation",):
+        result[part] = measured(made, getattr(trial.split, part))
+    temporary = path.with_suffix(".part")
+    temporary.write_text(json.dumps(result))
+    temporary.replace(path)
+    shown = result["test" if final else "validation"]
+    print(
+        f"{path.stem:28s} HR@10 {shown['hr_10']:.4f}  NDCG@10 {shown['ndcg_10']:.4f}  "
+        f"{fitted:.0f} s",
+        flush=True,
+    )
+
+
+def measured(made: Made, held: Held) -> dict[str, Any]:
+    """Rank every held-out item, by scores where there are any."""
+    started = time.perf_counter()
+    if hasattr(made.recommender, "scores"):
+        found = evaluate(made.recommender, held, progress=False)
+    else:
+        found = evaluate_lists(made.recommender, held, k=20, progress=False)
+    seconds = time.perf_counter() - started
+    return {
+        **asdict(found.metrics),
+        "users_per_second": round(len(held) / seconds),
+        "ranks": found.ranks.tolist(),
+    }
+
+
+def data_hash(dataset: Dataset) -> str:
+    """Return a checksum of the histories and features."""
+    checksum = hashlib.sha256()
+    if dataset.histories is not None:
+        checksum.update(dataset.histories.items.tobytes() + dataset.histories.offsets.tobytes())
+    if dataset.features is not None:
+        for name in sorted(dataset.features.modalities):
+            checksum.update(np.ascontiguousarray(dataset.features.modality(name)[0]).tobytes())
+    return checksum.hexdigest()[:12]
+
+
+def processor() -> str:
+    """Return the name of the processor."""
+    names = Path("/proc/cpuinfo")
+    lines = names.read_text().splitlines() if names.exists() else []
+    named = [line.split(": ")[1] for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor()
+
+
+def print_table(folder: Path, dataset: Dataset, part: str) -> None:
+    """Print every model's mean and deviation over seeds, the published rows, and the gains."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for path in sorted(folder.glob("*.json")):
+        result = json.loads(path.read_text())
+        if part in result:
+            found.setdefault(result["model"], []).append(result)
+    heads = ["HR@1", "HR@5", "HR@10", "NDCG@5", "NDCG@10", "MRR"]
+    print(f"\n{folder.name}, {part} targets, history not filtered, ties against the recommender")
+    print("| model | seeds | " + " | ".join(heads) + " | tied | s/epoch | users/s | parameters |")
+    print("|---" * (len(heads) + 6) + "|")
+    for name, results in found.items():
+        cells = [spread([result[part][measure] for result in results]) for measure in MEASURES]
+        seconds = [list(result["seconds_per_epoch"].values()) for result in results]
+        last = f"{np.mean([s[-1] for s in seconds]):.1f}" if all(seconds) else "-"
+        rate = np.mean([result[part]["users_per_second"] for result in results])
+        tied = np.mean([result[part]["tied"] for result in results])
+        print(
+            f"| {name} | {len(results)} | {' | '.join(cells)} | {tied:.0f} | {last} | {rate:,.0f} "
+            f"| {results[0]['parameters']:,} |"
+        )
+    for source, row in PUBLISHED.get(folder.name, {}).items() if part == "test" else ():
+        cells = [f"{row[measure]:.4f}" if measure in row else "" for measure in MEASURES]
+        print(f"| {source} (published) | | {' | '.join(cells)} | | | | |")
+    targets = getattr(dataset.split(), part).targets
+    warm = np.isin(targets, dataset.split().train.items)
+    for base in ("no-codes", "random-codes"):
+        if "default" in found and base in found:
+            print_gain(found["default"], found[base], base, part, warm)
+
+
+def spread(values: list[float]) -> str:
+    """Return a mean, and its deviation over seeds where there are several."""
+    mean = f"{np.mean(values):.4f}"
+    return mean if len(values) == 1 else f"{mean} ± {np.std(values, ddof=1):.4f}"
+
+
+def print_gain(
+    ours: list[dict], others: list[dict], name: str, part: str, warm: np.ndarray
+) -> None:
+    """Print what the default gains over a control, over users in pairs and over common seeds."""
+    pairs = [(a, b) for a in ours for b in others if a["seed"] == b["seed"]]
+    if not pairs:
+        return
+    for which, users in (("all", np.ones(len(warm), bool)), ("warm", warm), ("cold", ~warm)):
+        if users.sum() < 2:
+            continue
+        a, b = (
+            np.mean([gains(np.array(pair[side][part]["ranks"])) for pair in pairs], axis=0)[users]
+            for side in (0, 1)
+        )
+        interval = paired_bootstrap(a, b)
+        print(
+            f"default minus {name}, {which} targets ({users.sum():,}, {len(pairs)} seeds): NDCG@10 "
+            f"{interval.mean:+.4f} [{interval.lower:+.4f}, {interval.upper:+.4f}]"
+        )
+
+
+def gains(ranks: np.ndarray) -> np.ndarray:
+    """Return each user's NDCG@10."""
+    return np.where(ranks <= 10, 1 / np.log2(1 + ranks), 0)
+
+
+if __name__ == "__main__":
+    main()
