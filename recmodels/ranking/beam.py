@@ -67,8 +67,8 @@ def beam_search(
 
     Notes
     -----
-    P calls of `step` a block of users, the l-th with at most `beams` prefixes a user. Holds some
-    20 bytes for each of `block * beams * K_l` log-probabilities, and the scores of `step`.
+    At most P calls of `step` a block of users, with up to `beams` prefixes a user. Beyond what
+    `step` returns, some 60 bytes are held for each code that may follow a prefix of the block.
 
     Examples
     --------
@@ -107,7 +107,10 @@ def _search(step: Step, trie: CodeTrie, users: np.ndarray, k: int, beams: int) -
     for level in range(len(trie.sizes)):
         logp = _checked(step(held.prefixes, users), (*held.nodes.shape, trie.sizes[level]), level)
         # In the order of users, then of prefixes, then of codes.
-        user, beam, code = np.nonzero(trie.mask(held.nodes, level))
+        mask = trie.mask(held.nodes, level)
+        user, beam, code = np.unravel_index(np.flatnonzero(mask), mask.shape)
+        if not len(user):
+            return TopK(np.full((u, k), -1), np.full((u, k), -np.inf, held.scores.dtype))
         score = held.scores[user, beam] + _finite(logp[user, beam, code], level)
         if level == len(trie.sizes) - 1:
             rows = trie.rows_at(trie.step(held.nodes[user, beam], code))
