@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+from torch import from_numpy
+from torch.nn.functional import embedding_bag
 
 from recmodels.data import Histories
 from recmodels.ranking.running import Running
@@ -131,9 +133,6 @@ def best_of_levels(
     >>> top.rows, np.exp(top.scores).round(4)
     (array([[2, 0, 1]]), array([[0.3025, 0.2475, 0.2475]]))
     """
-    from torch import from_numpy
-    from torch.nn.functional import embedding_bag
-
     parts = [_floats(f"logits[{level}]", part) for level, part in enumerate(logits)]
     _check_levels(parts)
     tokens = from_numpy(_tokens(codes, [part.shape[1] for part in parts]))

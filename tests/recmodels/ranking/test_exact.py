@@ -91,6 +91,16 @@ def test_many_users_and_items(trend):
     assert_same(top, top_k(queries @ vectors.T, 20))
 
 
+def test_items_may_be_mapped_from_a_file_of_halves(tmp_path):
+    rng = np.random.default_rng(0)
+    queries, vectors = (rng.integers(-3, 4, (size, 4)).astype(np.float16) for size in (5, 90))
+    np.save(tmp_path / "items.npy", vectors)
+    mapped = np.load(tmp_path / "items.npy", mmap_mode="r")
+    top = best_of_products(queries, mapped, 7, block=64)
+    assert top.scores.dtype == np.float32
+    assert_same(top, top_k(queries.astype(np.float32) @ vectors.astype(np.float32).T, 7))
+
+
 def test_sums_of_levels_equal_a_double_loop():
     rng = np.random.default_rng(0)
     sizes = [8, 5, 7, 6]
