@@ -31,6 +31,21 @@ class _Beams(NamedTuple):
     prefixes: np.ndarray
 
 
+class _Ways(NamedTuple):
+    """How prefixes go on by one code, in the order of users, then of beams, then of codes.
+
+    Attributes
+    ----------
+    user, beam, code : (m,) int64, whose and which beam each goes on from, and by which code.
+    score : (m,) float, the sum of log-probabilities.
+    """
+
+    user: np.ndarray
+    beam: np.ndarray
+    code: np.ndarray
+    score: np.ndarray
+
+
 def beam_search(
     step: Step, trie: CodeTrie, n: int, k: int, *, beams: int, block: int = 256
 ) -> TopK:
@@ -67,7 +82,7 @@ def beam_search(
 
     Notes
     -----
-    At most P calls of `step` a block of users, with up to `beams` prefixes a user. Beyond what
+    P calls of `step` a block of users, with up to `beams` prefixes a user. Beyond what
     `step` returns, some 60 bytes are held for each code that may follow a prefix of the block.
 
     Examples
@@ -104,68 +119,55 @@ def _search(step: Step, trie: CodeTrie, users: np.ndarray, k: int, beams: int) -
     held = _Beams(
         trie.root(u)[:, None], np.zeros((u, 1), np.float32), np.zeros((u, 1, 0), np.int64)
     )
-    for level in range(len(trie.sizes)):
-        logp = _checked(step(held.prefixes, users), (*held.nodes.shape, trie.sizes[level]), level)
-        # In the order of users, then of prefixes, then of codes.
-        mask = trie.mask(held.nodes, level)
-        user, beam, code = np.unravel_index(np.flatnonzero(mask), mask.shape)
-        if not len(user):
-            return TopK(np.full((u, k), -1), np.full((u, k), -np.inf, held.scores.dtype))
-        score = held.scores[user, beam] + _finite(logp[user, beam, code], level)
-        if level == len(trie.sizes) - 1:
-            rows = trie.rows_at(trie.step(held.nodes[user, beam], code))
-            return _best_items(user, rows, score, u, k)
-        held = _extended(trie, held, user, beam, code, score, beams)
-    raise AssertionError("a trie has at least one level")
+    for _ in trie.sizes[:-1]:
+        held = _extended(trie, held, _ways(step, trie, held, users), beams)
+    return _best_items(trie, held, _ways(step, trie, held, users), k)
 
 
-def _extended(
-    trie: CodeTrie,
-    held: _Beams,
-    user: np.ndarray,
-    beam: np.ndarray,
-    code: np.ndarray,
-    score: np.ndarray,
-    beams: int,
-) -> _Beams:
-    """Keep the best of all ways to go on, in the order in which they come."""
-    wide, place = side_by_side(user, score, len(held.nodes))
-    best = top_k(wide, min(beams, wide.shape[1])).rows
-    best.sort(axis=1)
-    scores = np.take_along_axis(wide, best, axis=1)
-    gone = np.isneginf(scores)
-    # Those of no use stand for the first way of all, and are blotted out afterwards.
-    way = np.where(gone, 0, np.take_along_axis(place, best, axis=1))
-    users = np.arange(len(best))[:, None]
-    nodes = trie.step(held.nodes[user[way], beam[way]], code[way])
-    prefixes = np.concatenate([held.prefixes[users, beam[way]], code[way][..., None]], axis=2)
-    return _Beams(np.where(gone, -1, nodes), scores, np.where(gone[..., None], 0, prefixes))
-
-
-def _best_items(user: np.ndarray, rows: np.ndarray, score: np.ndarray, users: int, k: int) -> TopK:
-    """Return the k best items of each user, of equal ones the lowest row."""
-    order = np.lexsort((rows, user))
-    wide, place = side_by_side(user[order], score[order], users)
-    if wide.shape[1] < k:
-        wide = np.pad(wide, ((0, 0), (0, k - wide.shape[1])), constant_values=-np.inf)
-        place = np.pad(place, ((0, 0), (0, k - place.shape[1])))
-    top = top_k(wide, k)
-    found = rows[order][np.take_along_axis(place, top.rows, axis=1)]
-    return TopK(np.where(np.isneginf(top.scores), -1, found), top.scores)
-
-
-def _checked(logp: np.ndarray, shape: tuple[int, ...], level: int) -> np.ndarray:
-    logp = np.asarray(logp)
+def _ways(step: Step, trie: CodeTrie, held: _Beams, users: np.ndarray) -> _Ways:
+    """Return all ways to go on to the next level."""
+    level = held.prefixes.shape[2]
+    logp = np.asarray(step(held.prefixes, users))
+    shape = (*held.nodes.shape, trie.sizes[level])
     if logp.shape != shape or logp.dtype.kind != "f":
         raise ValueError(
             f"step: expected floats of shape {shape} at level {level}, "
             f"got {logp.dtype} of shape {logp.shape}"
         )
-    return logp
-
-
-def _finite(logp: np.ndarray, level: int) -> np.ndarray:
+    allowed = np.flatnonzero(trie.mask(held.nodes, level))
+    user, beam, code = np.unravel_index(allowed, shape)
+    added = logp[user, beam, code]
     # True for NaN too, which is below nothing.
-    if not (logp < np.inf).all():
+    if not (added < np.inf).all():
         raise ValueError(f"step: expected numbers below infinity at level {level}, got others")
-    return logp
+    return _Ways(user, beam, code, held.scores[user, beam] + added)
+
+
+def _extended(trie: CodeTrie, held: _Beams, ways: _Ways, beams: int) -> _Beams:
+    """Go the best of the ways, in the order in which they come."""
+    wide, place = side_by_side(ways.user, ways.score, len(held.nodes))
+    best = top_k(wide, min(beams, wide.shape[1])).rows
+    best.sort(axis=1)
+    scores, way = np.take_along_axis(wide, best, axis=1), np.take_along_axis(place, best, axis=1)
+    # Where there is no way the last one is asked: one of beam 0 and code 0, and of no node.
+    none = np.isneginf(scores)
+    way[none] = -1
+    beam, code = np.append(ways.beam, 0)[way], np.append(ways.code, 0)[way]
+    users = np.arange(len(best))[:, None]
+    nodes = np.where(none, -1, trie.step(held.nodes[users, beam], code))
+    prefixes = np.concatenate([held.prefixes[users, beam], code[..., None]], axis=2)
+    prefixes[none] = 0
+    return _Beams(nodes, scores, prefixes)
+
+
+def _best_items(trie: CodeTrie, held: _Beams, ways: _Ways, k: int) -> TopK:
+    """Return the k best items that the ways lead to, of equal ones the lowest row."""
+    rows = trie.rows_at(trie.step(held.nodes[ways.user, ways.beam], ways.code))
+    order = np.lexsort((rows, ways.user))
+    wide, place = side_by_side(ways.user[order], ways.score[order], len(held.nodes))
+    short = max(0, k - wide.shape[1])
+    wide = np.pad(wide, ((0, 0), (0, short)), constant_values=-np.inf)
+    place = np.pad(place, ((0, 0), (0, short)))
+    best, scores = top_k(wide, k)
+    found = np.where(np.isneginf(scores), -1, np.take_along_axis(place, best, axis=1))
+    return TopK(np.append(rows[order], -1)[found], scores)

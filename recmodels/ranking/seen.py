@@ -73,7 +73,7 @@ def drop_seen(top: TopK, histories: Histories, k: int) -> TopK:
     _check_users("top", len(top.rows), histories)
     if not 1 <= k <= top.rows.shape[1]:
         raise ValueError(f"k={k} should be between 1 and the items of top, {top.rows.shape[1]}")
-    gone = _is_seen(top.rows, histories) | (top.rows < 0)
+    gone = (top.rows < 0) | _is_seen(top.rows, histories)
     kept = np.argsort(gone, axis=1, kind="stable")[:, :k]
     gone, rows, scores = (np.take_along_axis(array, kept, axis=1) for array in (gone, *top))
     return TopK(np.where(gone, -1, rows), np.where(gone, -np.inf, scores).astype(scores.dtype))
@@ -92,9 +92,8 @@ def _check_users(name: str, users: int, histories: Histories) -> None:
 
 
 def _is_seen(rows: np.ndarray, histories: Histories) -> np.ndarray:
-    """Say which items of each user (n, m) are in the user's history."""
+    """Say which items of each user (n, m) are in the user's history; of row -1, anything."""
     width = 1 + max(histories.items.max(initial=0), rows.max(initial=0))
     users = np.arange(len(rows))
     seen = np.repeat(users, histories.lengths) * width + histories.items
-    # Row -1 would be the last item of the user before.
-    return (rows >= 0) & np.isin(users[:, None] * width + rows, seen)
+    return np.isin(users[:, None] * width + rows, seen)

@@ -59,7 +59,7 @@ def draw_codes(seed, sizes, items):
     return np.stack(np.unravel_index(chosen, sizes), axis=1)
 
 
-SIZES = st.lists(st.integers(1, 4), min_size=1, max_size=3)
+SIZES = st.lists(st.integers(1, 4), min_size=1, max_size=4)
 SEED = st.integers(0, 2**32 - 1)
 VALUES = st.sampled_from([[0, -1], [0, -1, -2, -3], [0, -np.inf], [-1, -2, -np.inf, -np.inf]])
 
@@ -68,8 +68,8 @@ VALUES = st.sampled_from([[0, -1], [0, -1, -2, -3], [0, -np.inf], [-1, -2, -np.i
 def test_search_is_that_of_a_loop_over_prefixes(data, sizes, seed, values, users):
     items = data.draw(st.integers(1, int(np.prod(sizes))))
     codes, tables = draw_codes(seed, sizes, items), Tables(users, sizes, seed, values)
-    k = data.draw(st.integers(1, items))
-    beams = data.draw(st.integers(k, k + 4))
+    k = data.draw(st.integers(1, min(items, 6)))
+    beams = data.draw(st.integers(k, k + 3))
     block = data.draw(st.integers(1, 4))
     top = beam_search(tables.step, CodeTrie.of(codes, sizes), users, k, beams=beams, block=block)
     assert top.rows.shape == top.scores.shape == (users, k)
@@ -118,6 +118,20 @@ def test_a_lost_prefix_loses_its_items():
 
     assert beam_search(step, trie, 1, 1, beams=1).rows.tolist() == [[0]]
     assert beam_search(step, trie, 1, 1, beams=2).rows.tolist() == [[2]]
+
+
+def test_of_equal_prefixes_the_first_in_the_order_of_codes_is_kept():
+    """Also where the other one goes on from a prefix that was better so far."""
+    trie = CodeTrie.of([[1, 1, 0], [1, 0, 0], [0, 0, 0]], sizes=[2, 2, 1])
+    levels = [np.array([-1.0, 0.0]), np.array([[0.0, -9.0], [0.0, -1.0]]), np.zeros((2, 2, 1))]
+
+    def step(prefixes, users):
+        found = levels[prefixes.shape[2]][tuple(np.moveaxis(prefixes, 2, 0))]
+        return np.broadcast_to(found, (*prefixes.shape[:2], found.shape[-1]))
+
+    top = beam_search(step, trie, 1, 2, beams=2)
+    assert top.rows.tolist() == [[1, 2]]
+    assert top.scores.tolist() == [[0, -1]]
 
 
 def test_users_do_not_meet_in_a_block():
