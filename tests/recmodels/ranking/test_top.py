@@ -1,6 +1,4 @@
-"""Ranking against full sorts and double loops."""
-
-from dataclasses import FrozenInstanceError
+"""The best of an array against a full sort."""
 
 import numpy as np
 import pytest
@@ -8,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from recmodels.ranking import Recommendations, TopK, top_k
+from recmodels.ranking import top_k
 
 FEW_VALUES = st.sampled_from([-np.inf, -1.5, -0.0, 0.0, 1.0, 2.0, np.inf])
 
@@ -63,49 +61,3 @@ def test_top_k_refuses_nan_by_place():
 def test_top_k_refuses_other_arrays(scores):
     with pytest.raises(ValueError, match="2-D float array"):
         top_k(scores, 2)
-
-
-@pytest.mark.parametrize(
-    "item_ids",
-    [
-        np.array([10, 20, 30]),
-        np.array(["a", "bb", "ccc"]),
-        np.array(["a", "bb", "ccc"], dtype=np.dtypes.StringDType(coerce=False)),
-    ],
-)
-def test_recommendations_hold_plain_ids(item_ids):
-    top = TopK(np.array([[2, 0], [1, 2]]), np.array([[3.0, 1.0], [2.0, 1.0]]))
-    recommendations = Recommendations.of(item_ids, top)
-    ids = item_ids.tolist()
-    assert recommendations.ids == ((ids[2], ids[0]), (ids[1], ids[2]))
-    assert {type(id) for user in recommendations.ids for id in user} == {type(ids[0])}
-    assert recommendations.scores is top.scores
-    assert len(recommendations) == 2
-
-
-def test_recommendations_are_frozen():
-    recommendations = Recommendations(((1,),), np.zeros((1, 1)))
-    with pytest.raises(FrozenInstanceError):
-        recommendations.ids = ()  # type: ignore[misc]
-
-
-def test_recommendations_print_their_head():
-    ids = tuple(tuple(range(7)) for _ in range(6))
-    lines = repr(Recommendations(ids, np.zeros((6, 7)))).splitlines()
-    assert lines[0] == "Recommendations of 7 items for 6 users"
-    assert lines[1] == "  0: 0 (0), 1 (0), 2 (0), 3 (0), 4 (0), ..."
-    assert lines[-1] == "  ..."
-    assert len(lines) == 1 + 5 + 1
-
-
-@pytest.mark.parametrize(
-    ("ids", "shape", "message"),
-    [
-        (((1, 2),), (2, 2), "ids of 1 users"),
-        (((1, 2), (3,)), (2, 2), r"ids\[1\]: 1 ids came with 2 scores"),
-        ((), (0,), "ids of 0 users"),
-    ],
-)
-def test_recommendations_of_two_shapes_are_refused(ids, shape, message):
-    with pytest.raises(ValueError, match=message):
-        Recommendations(ids, np.zeros(shape))

@@ -1,0 +1,73 @@
+"""Seen items against loops over users and items."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from recmodels.data import Histories
+from recmodels.ranking import TopK, drop_seen, hide_seen, top_k
+
+HISTORIES = st.lists(st.lists(st.integers(0, 9), max_size=12), min_size=3, max_size=3)
+
+
+@given(HISTORIES, hnp.arrays(np.float32, (3, 10), elements=st.sampled_from([0.0, 1.0, 2.0])))
+def test_hidden_items_have_minus_infinity(histories, scores):
+    before = scores.copy()
+    hidden = hide_seen(scores, Histories.of(histories))
+    for user, history in enumerate(histories):
+        for item in range(10):
+            assert hidden[user, item] == (-np.inf if item in history else before[user, item])
+    assert np.array_equal(scores, before)
+
+
+@given(HISTORIES, st.integers(0, 10), st.integers(0, 10))
+def test_a_block_is_hidden_as_a_part_of_the_whole(histories, first, end):
+    first, end = sorted((first, end))
+    scores, seen = np.zeros((3, 10)), Histories.of(histories)
+    block = hide_seen(scores[:, first:end], seen, first=first)
+    assert np.array_equal(block, hide_seen(scores, seen)[:, first:end])
+
+
+@given(HISTORIES, st.data())
+def test_first_items_that_are_not_seen(histories, data):
+    scores = data.draw(hnp.arrays(np.float32, (3, 10), elements=st.sampled_from([0.0, 1.0, 2.0])))
+    m = data.draw(st.integers(1, 10))
+    k = data.draw(st.integers(1, m))
+    top = top_k(scores, m)
+    kept = drop_seen(top, Histories.of(histories), k)
+    for user, history in enumerate(histories):
+        left = [row for row in top.rows[user].tolist() if row not in history][:k]
+        rest = k - len(left)
+        assert kept.rows[user].tolist() == left + [-1] * rest
+        assert kept.scores[user].tolist() == scores[user, left].tolist() + [-np.inf] * rest
+    assert kept.scores.dtype == np.float32
+
+
+def test_missing_items_stay_missing():
+    """Row -1 of the second user is not the last item of the first."""
+    top = TopK(
+        np.array([[9, 3, -1], [2, -1, -1]]), np.array([[2, 1, -np.inf], [2, -np.inf, -np.inf]])
+    )
+    kept = drop_seen(top, Histories.of([[9], [2]]), k=2)
+    assert kept.rows.tolist() == [[3, -1], [-1, -1]]
+    assert kept.scores.tolist() == [[1, -np.inf], [-np.inf, -np.inf]]
+
+
+def test_dropping_equals_hiding_if_enough_items_are_asked_for():
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(50, 200))
+    seen = Histories.of([rng.choice(200, size=rng.integers(0, 30)) for _ in scores])
+    dropped = drop_seen(top_k(scores, 40), seen, 10)
+    assert np.array_equal(dropped.rows, top_k(hide_seen(scores, seen), 10).rows)
+
+
+def test_other_histories_and_counts_are_refused():
+    top = top_k(np.zeros((2, 3)), 3)
+    with pytest.raises(ValueError, match="top: 2 users came with 1 histories"):
+        drop_seen(top, Histories.of([[]]), 1)
+    with pytest.raises(ValueError, match=r"k=4 .* 3"):
+        drop_seen(top, Histories.of([[], []]), 4)
+    with pytest.raises(ValueError, match="scores: 2 users came with 1 histories"):
+        hide_seen(np.zeros((2, 3)), Histories.of([[]]))
