@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import typer
 
 from recmodels.data import Dataset, read_dataset
@@ -130,9 +131,9 @@ def _recommended(model: QBert4Rec, rows: Iterator[Any], k: int) -> Iterator[dict
     while part := list(itertools.islice(rows, _BLOCK_HISTORIES)):
         best = model.recommend([ids_like(row, model.tokenizer.ids) for row in part], k)
         yield {
-            "history": [start + row for row in range(len(part)) for _ in range(k)],
+            "history": [start + row for row, names in enumerate(best.ids) for _ in names],
             "item_id": [name for names in best.ids for name in names],
-            "score": best.scores.ravel(),
+            "score": best.scores[best.scores > -np.inf],
         }
         start += len(part)
 

@@ -78,14 +78,26 @@ def influence(scores: Callable[[Histories], np.ndarray], history: ArrayLike, row
     """
     whole = Histories.of([history])[0]
     length = len(whole)
-    # Every history without one position, one below another, and the whole one before them.
-    others = np.broadcast_to(whole, (length, length))[~np.eye(length, dtype=bool)]
-    lengths = np.array([length] + [length - 1] * length)
-    several = Histories(np.concatenate([whole, others]), np.append(0, np.cumsum(lengths)))
-    found = np.asarray(scores(several))
+    found = np.asarray(scores(with_and_without(whole)))
     if found.ndim != 2 or len(found) != length + 1:
         raise ValueError(f"scores: expected shape ({length + 1}, N), got {found.shape}")
     if not 0 <= row < found.shape[1]:
         raise ValueError(f"row={row} should be between 0 and {found.shape[1] - 1}")
     column = found[:, row].astype(np.float64)
     return Influence(int(row), float(column[0]), whole, column[0] - column[1:])
+
+
+def with_and_without(history: ArrayLike) -> Histories:
+    """Return a history of T items, and then T histories that lack one of them each.
+
+    Examples
+    --------
+    >>> [rows.tolist() for rows in with_and_without([3, 1, 2])]
+    [[3, 1, 2], [1, 2], [3, 2], [3, 1]]
+    """
+    whole = Histories.of([history])[0]
+    length = len(whole)
+    # Every history without one position, one below another, and the whole one before them.
+    others = np.broadcast_to(whole, (length, length))[~np.eye(length, dtype=bool)]
+    lengths = np.array([length] + [length - 1] * length)
+    return Histories(np.concatenate([whole, others]), np.append(0, np.cumsum(lengths)))

@@ -10,18 +10,17 @@ import torch
 
 from recmodels.data import Dataset, Histories, Split
 from recmodels.evaluation import Evaluation, evaluate
+from recmodels.explained import ExplainedItem, explained
 from recmodels.fusion import DynamicFusion
 from recmodels.item_vectors import CodeVectors
 from recmodels.qbert4rec_spec import QBert4RecSpec
 from recmodels.qbert4rec_state import KIND, Stored
 from recmodels.qbert4rec_training import QBert4RecLog, train_stage_3
-from recmodels.ranking import Recommendations, TopK, top_k
+from recmodels.ranking import Recommendations, best_of_products
 from recmodels.sequence_model import SequenceScorer
 from semantic_ids import RQVAE, Features, Tokenizer, TokenizerSpec
 from semantic_ids.storage import read_state, write_state
-
-#: Scores that `recommend` holds at a time.
-_BLOCK_SCORES = 1 << 24
+from semantic_ids.vocabulary import level_name
 
 Part = Literal["validation", "test"]
 
@@ -209,44 +208,70 @@ class QBert4Rec:
         return parts | self._vectors.of(self.tokenizer)
 
     def recommend(
-        self, histories: Sequence[Sequence[str] | Sequence[int] | np.ndarray], k: int = 10
+        self,
+        histories: Sequence[Sequence[str] | Sequence[int] | np.ndarray],
+        k: int = 10,
+        *,
+        unknown: Literal["error", "skip"] = "error",
+        exclude_seen: bool = False,
     ) -> Recommendations:
         """Return the k items that each history most likely goes on with.
 
-        The whole catalogue is ranked; items of the history are not left out.
+        The whole catalogue is ranked, items that were added after training too; items of the
+        history are not left out unless that is asked for.
 
         Parameters
         ----------
         histories : for each user, item ids, oldest first; an empty one gets what mostly follows.
         k : items a user.
+        unknown : what to do about ids that the catalogue does not hold: refuse them, or read the
+            history without them.
+        exclude_seen : leave the items of a user's history out; a user may then get fewer than k.
 
         Raises
         ------
         UnknownItemError
-            if a history holds an id that the catalogue does not.
+            if a history holds an id that the catalogue does not, unless they are skipped.
         ValueError
             if k is not within 1 and the size of the catalogue, or `tokenizer` was replaced by
             one with other codebooks than those of the training.
         """
-        for number, history in enumerate(histories):
-            if isinstance(history, str | int | np.integer):
-                raise ValueError(
-                    f"histories[{number}]: expected a sequence of ids, got the id {history!r}; "
-                    "one user's history goes into a list of its own"
-                )
-        rows = Histories.of([self.tokenizer.rows(history) for history in histories])
-        step = max(1, _BLOCK_SCORES // self.size)
-        parts = [
-            top_k(self.scores(rows.take(np.arange(start, min(start + step, len(rows))))), k)
-            for start in range(0, len(rows), step)
-        ]
-        if not parts:
-            parts = [top_k(np.zeros((0, self.size), np.float32), k)]
-        best = TopK(
-            np.concatenate([part.rows for part in parts]),
-            np.concatenate([part.scores for part in parts]),
+        rows = self._rows(histories, unknown)
+        scorer = self._current()
+        best = best_of_products(
+            scorer.asked(rows), scorer.answering, k, seen=rows if exclude_seen else None
         )
         return Recommendations.of(self.tokenizer.ids, best)
+
+    def explain(
+        self, history: Sequence[str] | Sequence[int] | np.ndarray, items: Any
+    ) -> tuple[ExplainedItem, ...]:
+        """Say what the scores of items for one history are made of, and what they rest on.
+
+        Parameters
+        ----------
+        history : item ids, oldest first.
+        items : ids of the items to explain, such as those of a recommendation.
+
+        Returns
+        -------
+        explained : for each item, the parts that its score is the sum of, and for each item of
+            the history by how much the score falls without it.
+
+        Raises
+        ------
+        UnknownItemError
+            if the catalogue does not hold an id.
+        """
+        rows = self.tokenizer.rows(items)
+        scorer, parts = self._current(), self._vectors.of(self.tokenizer)
+        own = {name: part[rows] for name, part in parts.items()}
+        codes = dict(self._model.items.parts.items()).get("codes")
+        if isinstance(codes, CodeVectors):
+            with torch.inference_mode():
+                levels = codes.by_level(torch.from_numpy(rows)).numpy()
+            own |= {f"code {level_name(at)}": levels[:, at] for at in range(levels.shape[1])}
+        return explained(scorer, self.tokenizer.rows(history), rows, own, self.tokenizer.ids)
 
     def evaluate(
         self, dataset: Dataset, *, part: Part = "test", progress: bool | None = None
@@ -315,6 +340,19 @@ class QBert4Rec:
             raise ValueError(f"{folder}: manifest.json and its files disagree: {error}") from error
         model._seals[Path(folder).resolve()] = state.seal
         return model
+
+    def _rows(self, histories: Sequence[Any], unknown: str) -> Histories:
+        if unknown not in ("error", "skip"):
+            raise ValueError(f'unknown: expected "error" or "skip", got {unknown!r}')
+        for number, history in enumerate(histories):
+            if isinstance(history, str | int | np.integer):
+                raise ValueError(
+                    f"histories[{number}]: expected a sequence of ids, got the id {history!r}; "
+                    "one user's history goes into a list of its own"
+                )
+        if unknown == "skip":
+            histories = [[item for item in one if item in self.tokenizer] for one in histories]
+        return Histories.of([self.tokenizer.rows(history) for history in histories])
 
     def _current(self) -> SequenceScorer:
         """Return a scorer of the catalogue as it stands: items may have come or gone."""

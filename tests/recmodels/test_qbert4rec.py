@@ -14,6 +14,7 @@ from semantic_ids import (
     TokenizerSpec,
     UnknownItemError,
 )
+from semantic_ids.checkpoints import checkpoints
 from semantic_ids.storage import State, read_state, write_state
 
 SHORT = Optimisation(epochs=2, learning_rate=3e-3)
@@ -291,6 +292,95 @@ def test_an_empty_history_gets_recommendations(model):
     assert len(model.recommend([], k=3)) == 0
 
 
+def test_unknown_items_can_be_skipped_and_seen_ones_left_out(model, dataset):
+    history = dataset.ids[dataset.histories[0]].tolist()
+    skipped = model.recommend([["nobody", *history, "nothing"], ["nobody"]], unknown="skip")
+    expected = model.recommend([history, []])
+    assert skipped.ids == expected.ids
+    everything = model.recommend([history], k=dataset.size, exclude_seen=True)
+    whole = model.recommend([history], k=dataset.size).ids[0]
+    assert everything.ids[0] == tuple(item for item in whole if item not in history)
+    with pytest.raises(ValueError, match='unknown: expected "error" or "skip"'):
+        model.recommend([history], unknown="ignore")
+
+
+@pytest.mark.parametrize("cosine", [True, False])
+def test_an_explanation_adds_up(dataset, cosine):
+    model = fit(dataset, cosine=cosine)
+    history = dataset.ids[dataset.histories[0]][-5:].tolist()
+    best = model.recommend([history], k=3)
+    found = model.explain(history, best.ids[0])
+    for one, item, score in zip(found, best.ids[0], best.scores[0], strict=True):
+        assert one.parts.item == item
+        assert set(one.parts.names) == {"code a", "code b", "code c", "item", "features"}
+        assert one.parts.score == pytest.approx(score, abs=1e-4)
+        row = model.tokenizer.rows(item)[0]
+        # One at a time, by scoring the history without it.
+        rows = model.tokenizer.rows(history).tolist()
+        expected = {
+            history[at]: score - model.scores(Histories.of([rows[:at] + rows[at + 1 :]]))[0, row]
+            for at in range(len(rows))
+        }
+        assert dict(one.drops) == pytest.approx(expected, abs=1e-4)
+        drops = [drop for _, drop in one.drops]
+        assert drops == sorted(drops, reverse=True)
+
+
+def test_features_of_added_items_are_kept(dataset, tmp_path):
+    """An item that comes by the model is scored by its features, not by what its code kept."""
+    model = fit(dataset)
+    text, image = (dataset.features.modality(name)[0] for name in ("text", "image"))
+    twin = {"text": text[:1], "image": image[:1]}
+    model.add(twin, ids=["twin"])
+    model.tokenizer.add(twin, ids=["stranger"])
+    parts, ids = model.item_parts(), model.tokenizer.ids.tolist()
+    features = parts["features"]
+    same = features[ids.index(dataset.ids[0])]
+    np.testing.assert_allclose(features[ids.index("twin")], same, atol=1e-5)
+    assert np.abs(features[ids.index("stranger")] - same).max() > 1e-3
+    assert not parts["item"][ids.index("twin")].any()
+    model.save(tmp_path / "m")
+    loaded = QBert4Rec.load(tmp_path / "m").item_parts()
+    for name, part in parts.items():
+        assert np.array_equal(loaded[name], part), name
+
+
+@pytest.mark.parametrize("parts", [("codes",), ("item",), ("features",), ("item", "features")])
+def test_a_model_of_some_parts_is_saved_and_loaded(dataset, parts, tmp_path):
+    model = fit(dataset, item_parts=parts)
+    assert tuple(model.item_parts()) == parts
+    model.save(tmp_path / "m")
+    loaded = QBert4Rec.load(tmp_path / "m")
+    assert np.array_equal(loaded.scores(dataset.histories), model.scores(dataset.histories))
+    assert loaded.parameters == model.parameters
+
+
+@pytest.mark.parametrize("objective", ["sampled", "levels"])
+def test_other_objectives_learn(dataset, objective):
+    log = fit(dataset, objective=objective, negatives=64).log
+    assert log.finetuning.losses[-1] < log.pretraining.losses[0]
+
+
+def test_training_goes_on_where_it_was_killed(dataset, tmp_path):
+    """Cut off after pretraining, the same lines end with the same weights."""
+    tokenizer = Tokenizer.fit(dataset.features, quantizer=TINY.quantizer, progress=False)
+    whole = weights(fit(dataset, tokenizer=tokenizer), tmp_path / "a")
+
+    class Killed(Exception):
+        pass
+
+    def killed(*_args, **_kwargs):
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch, checkpoints(tmp_path / "run", every=0):
+        patch.setattr("recmodels.qbert4rec_training.finetune", killed)
+        with pytest.raises(Killed):
+            fit(dataset, tokenizer=tokenizer)
+    with checkpoints(tmp_path / "run", every=0):
+        again = weights(fit(dataset, tokenizer=tokenizer), tmp_path / "b")
+    assert all(np.array_equal(whole[name], again[name]) for name in whole)
+
+
 def test_bad_input_is_refused_by_name(model, dataset):
     with pytest.raises(UnknownItemError, match="'nobody'"):
         model.recommend([["nobody"]])
@@ -304,6 +394,10 @@ def test_bad_input_is_refused_by_name(model, dataset):
         model.recommend([[]], k=201)
     with pytest.raises(ValueError, match="heads=3 does not divide width=64"):
         QBert4RecSpec(heads=3)
+    with pytest.raises(ValueError, match="named twice"):
+        QBert4RecSpec(item_parts=("codes", "codes"))
+    with pytest.raises(ValueError, match="objective='levels' needs codes"):
+        QBert4RecSpec(item_parts=("item",), objective="levels")
     with pytest.raises(ValueError, match="levels"):
         fit(dataset, levels=3)
     bare = Dataset("bare", dataset.ids, None, dataset.histories, dataset.users)
