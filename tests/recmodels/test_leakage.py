@@ -4,6 +4,7 @@ One line of `OF_TRAINING` adds a method that reads training histories alone; one
 `CHOSEN_BY_VALIDATION` one that is trained on them and keeps an epoch by validation figures.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ import pytest
 from recmodels import DynamicFusion, Optimisation
 from recmodels.baselines import TIGER, ItemKNN, Popularity
 from recmodels.data import (
+    Dataset,
     Histories,
     Split,
     cooccurrence_graph,
@@ -44,6 +46,10 @@ TINY = {"levels": 2, "codebook_size": 16, "code_dim": 4, "batch_size": 40, "opti
 
 def split_of(histories):
     return Split.leave_one_out(histories, DATASET.size)
+
+
+def trained(name, histories, epochs):
+    return CHOSEN_BY_VALIDATION[name](dataclasses.replace(DATASET, histories=histories), epochs)
 
 
 def of_side(split):
@@ -116,12 +122,15 @@ class Trained:
     log: TrainingLog
 
 
-def of_tiger(split, epochs):
+def of_tiger(dataset, epochs):
     pytest.importorskip("transformers")
     tokenizer = Tokenizer.fit(FEATURES, quantizer=RQKMeans(codebook_size=8), progress=False)
     sizes = {"width": 16, "layers": 1, "heads": 2, "head_width": 8, "feed_forward": 16}
+    sizes |= {"max_history": 4, "batch_size": 64}
     optimisation = Optimisation(epochs=epochs)
-    tiger = TIGER.fit(split, tokenizer, optimisation=optimisation, progress=False, **sizes)
+    tiger = TIGER.fit(
+        dataset.split(), tokenizer, optimisation=optimisation, progress=False, **sizes
+    )
     return Trained(weights_of(tiger.network), tiger.log)
 
 
@@ -130,7 +139,7 @@ def weights_of(module):
 
 
 #: Each is trained for so many epochs, and validated after each; none is patient.
-CHOSEN_BY_VALIDATION: dict[str, Callable[[Split, int], Trained]] = {"TIGER": of_tiger}
+CHOSEN_BY_VALIDATION: dict[str, Callable[[Dataset, int], Trained]] = {"TIGER": of_tiger}
 
 
 def other_ends(histories, number, seed=0):
@@ -182,7 +191,7 @@ def test_what_is_trained_on_leaves_its_trace(name, learnt):
 @pytest.mark.parametrize("name", CHOSEN_BY_VALIDATION)
 def test_the_last_item_leaves_no_trace_in_a_training(name):
     one, other = (
-        CHOSEN_BY_VALIDATION[name](split_of(histories), 3)
+        trained(name, histories, epochs=2)
         for histories in (DATASET.histories, other_ends(DATASET.histories, 1))
     )
     assert are_same(one.weights, other.weights)
@@ -193,16 +202,12 @@ def test_the_last_item_leaves_no_trace_in_a_training(name):
 def test_validation_does_nothing_but_choose_the_epoch(name):
     changed = other_ends(DATASET.histories, 2)
     # Of one epoch there is nothing to choose.
-    one, other = (
-        CHOSEN_BY_VALIDATION[name](split_of(histories), 1)
-        for histories in (DATASET.histories, changed)
-    )
+    one, other = (trained(name, histories, epochs=1) for histories in (DATASET.histories, changed))
     assert are_same(one.weights, other.weights)
     assert one.log.validation != other.log.validation
     # Of several the losses tell whether the weights went the same way, whichever are kept.
     one, other = (
-        CHOSEN_BY_VALIDATION[name](split_of(histories), 3).log
-        for histories in (DATASET.histories, changed)
+        trained(name, histories, epochs=2).log for histories in (DATASET.histories, changed)
     )
     assert one.losses == other.losses
 
@@ -210,7 +215,7 @@ def test_validation_does_nothing_but_choose_the_epoch(name):
 @pytest.mark.parametrize("name", CHOSEN_BY_VALIDATION)
 def test_a_training_learns_from_what_it_is_trained_on(name):
     one, other = (
-        CHOSEN_BY_VALIDATION[name](split_of(histories), 1)
+        trained(name, histories, epochs=1)
         for histories in (DATASET.histories, other_ends(DATASET.histories, 4))
     )
     assert not are_same(one.weights, other.weights)
