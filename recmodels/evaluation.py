@@ -145,7 +145,7 @@ class Evaluation:
 
 
 def evaluation_of(ranks: np.ndarray, tied_users: np.ndarray) -> Evaluation:
-    """Average ranks, and keep them.
+    """Average ranks that are known already, and keep them; both arrays become read-only.
 
     Parameters
     ----------
@@ -156,6 +156,11 @@ def evaluation_of(ranks: np.ndarray, tied_users: np.ndarray) -> Evaluation:
     ------
     ValueError
         if there is no user, or a rank is below 1.
+
+    Examples
+    --------
+    >>> evaluation_of(np.array([1, 4]), np.array([False, True])).metrics.hr_1
+    0.5
     """
     metrics = Metrics.from_ranks(ranks, tied=int(tied_users.sum()))
     ranks.setflags(write=False)

@@ -10,10 +10,9 @@ from torch import Tensor
 
 from recmodels.baselines.code_translator import CodeTranslator
 from recmodels.baselines.history_matrix import check_items
-from recmodels.beam_search import beam_search
 from recmodels.data import Held, Histories, Split
 from recmodels.data.batches import bucket_width, length_batches, prefix_ends, windows
-from recmodels.ranking import TopK
+from recmodels.ranking import TopK, beam_search
 from recmodels.training import Optimisation, TrainingLog, seeded, train
 from semantic_ids import CodeTrie, Spec, Tokenizer
 
@@ -190,16 +189,17 @@ class TIGER:
     def _search(self, items: Tensor) -> TopK:
         hidden, mask = self.network.read(items)
 
-        def step(prefixes: Tensor) -> Tensor:
-            users, beams, _ = prefixes.shape
+        def step(prefixes: np.ndarray, users: np.ndarray) -> np.ndarray:
+            beams = prefixes.shape[1]
             following = self.network.follow(
-                hidden.repeat_interleave(beams, dim=0),
-                mask.repeat_interleave(beams, dim=0),
-                prefixes.flatten(0, 1),
+                hidden[users].repeat_interleave(beams, dim=0),
+                mask[users].repeat_interleave(beams, dim=0),
+                torch.from_numpy(prefixes).flatten(0, 1),
             )
-            return following.view(users, beams, -1)
+            return following.view(len(users), beams, -1).numpy()
 
-        return beam_search(self.trie, len(items), self.spec.beams, step)
+        beams = min(self.spec.beams, self.size)
+        return beam_search(step, self.trie, len(items), beams, beams=beams)
 
     def __repr__(self) -> str:
         """Show its size."""

@@ -4,6 +4,7 @@ One line of `OF_TRAINING` adds a method that reads training histories alone; one
 `CHOSEN_BY_VALIDATION` one that is trained on them and keeps an epoch by validation figures.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ import pytest
 from recmodels import DynamicFusion, Optimisation, QBert4RecSpec
 from recmodels.baselines import TIGER, BERT4Rec, ItemKNN, Popularity, SASRec
 from recmodels.data import (
+    Dataset,
     Histories,
     Split,
     cooccurrence_graph,
@@ -45,6 +47,10 @@ TINY = {"levels": 2, "codebook_size": 16, "code_dim": 4, "batch_size": 40, "opti
 
 def split_of(histories):
     return Split.leave_one_out(histories, DATASET.size)
+
+
+def trained(name, histories, epochs):
+    return CHOSEN_BY_VALIDATION[name](dataclasses.replace(DATASET, histories=histories), epochs)
 
 
 def of_side(split):
@@ -117,34 +123,37 @@ class Trained:
     log: TrainingLog
 
 
-def of_tiger(split, epochs):
+def of_tiger(dataset, epochs):
     pytest.importorskip("transformers")
     tokenizer = Tokenizer.fit(FEATURES, quantizer=RQKMeans(codebook_size=8), progress=False)
     sizes = {"width": 16, "layers": 1, "heads": 2, "head_width": 8, "feed_forward": 16}
+    sizes |= {"max_history": 4, "batch_size": 64}
     optimisation = Optimisation(epochs=epochs)
-    tiger = TIGER.fit(split, tokenizer, optimisation=optimisation, progress=False, **sizes)
+    tiger = TIGER.fit(
+        dataset.split(), tokenizer, optimisation=optimisation, progress=False, **sizes
+    )
     return Trained(weights_of(tiger.network), tiger.log)
 
 
 def of_sequence(spec):
-    def fit(split, epochs):
+    def fit(dataset, epochs):
         optimisation = Optimisation(epochs=epochs)
         parts = ("item", "features")
         made = spec(width=16, item_parts=parts, optimisation=optimisation)
-        fitted = made.fit(split, FEATURES, progress=False)
+        fitted = made.fit(dataset.split(), FEATURES, progress=False)
         return Trained(fitted.weights(), fitted.log)
 
     return fit
 
 
-def of_qbert4rec(split, epochs):
+def of_qbert4rec(dataset, epochs):
     spec = QBert4RecSpec(
         width=16,
         pretraining=Optimisation(epochs=1),
         finetuning=Optimisation(epochs=epochs),
     )
     tokenizer = Tokenizer.fit(FEATURES, quantizer=RQKMeans(codebook_size=8), progress=False)
-    trained = train_stage_3(spec, tokenizer, DATASET, split, progress=False)
+    trained = train_stage_3(spec, tokenizer, dataset, dataset.split(), progress=False)
     parts = {f"part.{name}": part for name, part in trained.vectors.parts.items()}
     return Trained(weights_of(trained.model) | parts, trained.log.finetuning)
 
@@ -154,7 +163,7 @@ def weights_of(module):
 
 
 #: Each is trained for so many epochs, and validated after each; none is patient.
-CHOSEN_BY_VALIDATION: dict[str, Callable[[Split, int], Trained]] = {
+CHOSEN_BY_VALIDATION: dict[str, Callable[[Dataset, int], Trained]] = {
     "TIGER": of_tiger,
     "SASRec": of_sequence(SASRec),
     "BERT4Rec": of_sequence(BERT4Rec),
@@ -211,7 +220,7 @@ def test_what_is_trained_on_leaves_its_trace(name, learnt):
 @pytest.mark.parametrize("name", CHOSEN_BY_VALIDATION)
 def test_the_last_item_leaves_no_trace_in_a_training(name):
     one, other = (
-        CHOSEN_BY_VALIDATION[name](split_of(histories), 3)
+        trained(name, histories, epochs=2)
         for histories in (DATASET.histories, other_ends(DATASET.histories, 1))
     )
     assert are_same(one.weights, other.weights)
@@ -222,16 +231,12 @@ def test_the_last_item_leaves_no_trace_in_a_training(name):
 def test_validation_does_nothing_but_choose_the_epoch(name):
     changed = other_ends(DATASET.histories, 2)
     # Of one epoch there is nothing to choose.
-    one, other = (
-        CHOSEN_BY_VALIDATION[name](split_of(histories), 1)
-        for histories in (DATASET.histories, changed)
-    )
+    one, other = (trained(name, histories, epochs=1) for histories in (DATASET.histories, changed))
     assert are_same(one.weights, other.weights)
     assert one.log.validation != other.log.validation
     # Of several the losses tell whether the weights went the same way, whichever are kept.
     one, other = (
-        CHOSEN_BY_VALIDATION[name](split_of(histories), 3).log
-        for histories in (DATASET.histories, changed)
+        trained(name, histories, epochs=2).log for histories in (DATASET.histories, changed)
     )
     assert one.losses == other.losses
 
@@ -239,7 +244,7 @@ def test_validation_does_nothing_but_choose_the_epoch(name):
 @pytest.mark.parametrize("name", CHOSEN_BY_VALIDATION)
 def test_a_training_learns_from_what_it_is_trained_on(name):
     one, other = (
-        CHOSEN_BY_VALIDATION[name](split_of(histories), 1)
+        trained(name, histories, epochs=1)
         for histories in (DATASET.histories, other_ends(DATASET.histories, 4))
     )
     assert not are_same(one.weights, other.weights)

@@ -61,3 +61,15 @@ def test_held_wants_one_target_a_history():
         Held(Histories.of([[1], [2]]), np.array([3]))
     with pytest.raises(ValueError, match="targets: expected integers"):
         Held(Histories.of([[1]]), np.array([0.5]))
+
+
+@given(COMPLETE, st.data())
+def test_questions_of_some_users_keep_their_targets(sequences, data):
+    held = Split.leave_one_out(Histories.of(sequences), SIZE).test
+    anybody = st.integers(0, max(0, len(sequences) - 1))
+    users = data.draw(st.lists(anybody, max_size=5 if sequences else 0))
+    part = held.take(users)
+    assert as_lists(part.histories) == [sequences[user][:-1] for user in users]
+    assert part.targets.tolist() == [sequences[user][-1] for user in users]
+    with pytest.raises(IndexError, match=f"got {len(sequences)}"):
+        held.take([len(sequences)])
