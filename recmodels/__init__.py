@@ -1,6 +1,8 @@
 """Recommenders that consume semantic IDs."""
 
-from recmodels.fusion import DynamicFusion, FittedDynamicFusion
+from recmodels.fusion import DynamicFusion
+from recmodels.fusion_fitted import FittedDynamicFusion
+from recmodels.fusion_report import FusionReport, code_agreement, fusion_report
 from recmodels.masking import MaskMix
 from recmodels.qbert4rec import QBert4Rec, QBert4RecLog, QBert4RecSpec
 from recmodels.ranking import Recommendations
@@ -9,6 +11,7 @@ from recmodels.training import Optimisation, TrainingLog
 __all__ = [
     "DynamicFusion",
     "FittedDynamicFusion",
+    "FusionReport",
     "MaskMix",
     "Optimisation",
     "QBert4Rec",
@@ -16,4 +19,6 @@ __all__ = [
     "QBert4RecSpec",
     "Recommendations",
     "TrainingLog",
+    "code_agreement",
+    "fusion_report",
 ]

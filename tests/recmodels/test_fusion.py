@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from recmodels import DynamicFusion, Optimisation
-from recmodels.fusion_network import info_nce, near_duplicates
+from recmodels.fusion_losses import info_nce, near_duplicates
 from semantic_ids import RQVAE, Features, RQKMeans, Tokenizer
 from semantic_ids.checkpoints import checkpoints
 from semantic_ids.quantizers.neural.fitting import _Fit
@@ -217,9 +217,9 @@ def test_numbers_that_would_overflow_are_refused(fitted, features, value):
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("network.start", None, "network.start: no such array"),
+        ("network.common", None, "network.common: no such array"),
         ("mean.text", np.zeros(5, np.float32), "mean.text: expected"),
-        ("network.start", np.full(16, np.nan, np.float32), "network.start: holds NaN"),
+        ("network.common", np.full(16, np.nan, np.float32), "network.common: holds NaN"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused_by_name(fitted, name, change, message):
