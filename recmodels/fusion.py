@@ -72,7 +72,7 @@ class DynamicFusion(Fuser):
     """
 
     kind: Literal["dynamic-fusion"] = "dynamic-fusion"
-    width: int = Field(default=64, ge=1)
+    width: int = Field(default=128, ge=1)
     layers: int = Field(default=2, ge=1)
     heads: int = Field(default=4, ge=1)
     fixed_depth: int | None = Field(default=None, ge=1)
@@ -80,14 +80,14 @@ class DynamicFusion(Fuser):
     id_in_code: bool = False
     id_dropout: float = Field(default=0.5, ge=0, le=1)
     alignment_temperature: float = Field(default=0.1, gt=0)
-    contrast: float = Field(default=1.0, ge=0)
-    contrast_temperature: float = Field(default=0.1, gt=0)
+    contrast: float = Field(default=0.1, ge=0)
+    contrast_temperature: float = Field(default=0.2, gt=0)
     near_duplicate: float = Field(default=0.95, gt=0)
     reconstruction: float = Field(default=1.0, ge=0)
-    depth_cost: float = Field(default=0.01, ge=0)
+    depth_cost: float = Field(default=0.003, ge=0)
     gate_threshold: float = Field(default=0.1, ge=0, le=1)
-    batch_size: int = Field(default=512, ge=2)
-    optimisation: Optimisation = Optimisation(epochs=60, learning_rate=2e-3)
+    batch_size: int = Field(default=128, ge=2)
+    optimisation: Optimisation = Optimisation(epochs=30, learning_rate=5e-3)
     seed: int = Field(default=0, ge=0, lt=2**63)
 
     @model_validator(mode="after")
@@ -198,10 +198,9 @@ def _train(
         aligned = network.align(batch, real, queries)
         fused, gates = network.fuse_soft(aligned, present, queries)
         rebuilt = rebuilding_error(network.rebuild(fused), batch, real)
-        terms = {
-            "reconstruction": spec.reconstruction * rebuilt,
-            "depth": spec.depth_cost * gates.mean(),
-        }
+        terms = {"reconstruction": spec.reconstruction * rebuilt}
+        if spec.fixed_depth is None:
+            terms["depth"] = spec.depth_cost * gates.mean()
         if spec.contrast:
             alike = near_duplicates([v.flatten(1) for v in batch], present, spec.near_duplicate)
             apart = contrast(fused, aligned, present, alike, spec.contrast_temperature)

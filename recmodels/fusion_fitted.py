@@ -147,7 +147,7 @@ class FittedDynamicFusion(FittedFuser):
                 queries,
             )
             # Nobody reads the rows that are padding; all present, they do not become NaN.
-            everything = torch.from_numpy(_padded(present, spare, constant_values=True))
+            everything = torch.from_numpy(_padded(present, spare, True))
             fused, depths, weights = self._network.fuse_hard(aligned, everything, queries)
         return Fusion(fused[:n].numpy(), depths[:n].numpy(), weights[:n].numpy(), present)
 
@@ -167,5 +167,6 @@ class FittedDynamicFusion(FittedFuser):
         return np.where(self._ids[found] == ids, found, -1)
 
 
-def _padded(array: np.ndarray, rows: int, **how: bool) -> np.ndarray:
-    return np.pad(array, ((0, rows), *((0, 0),) * (array.ndim - 1)), **how)
+def _padded(array: np.ndarray, rows: int, value: float = 0) -> np.ndarray:
+    """Add so many rows at the end."""
+    return np.concatenate([array, np.full((rows, *array.shape[1:]), value, array.dtype)])

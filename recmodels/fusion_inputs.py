@@ -112,8 +112,8 @@ def _split(features: Features, name: str, tokens: int) -> tuple[np.ndarray, np.n
     values = values.reshape(len(values), tokens, -1)
     if tokens == 1:
         return values, present[:, None]
-    there = values.any(axis=2)
-    empty = np.flatnonzero(present & ~there.any(axis=1))
+    there = (values != 0).any(axis=-1)
+    empty = np.flatnonzero(present & ~there.any(axis=-1))
     if len(empty):
         raise ValueError(
             f"features[{name!r}]: {len(empty)} rows hold zeros throughout, which is padding "

@@ -150,7 +150,8 @@ def code_agreement(tokenizer: Tokenizer, features: Any) -> np.ndarray:
     --------
     >>> from semantic_ids import RQKMeans
     >>> vectors = np.random.default_rng(0).normal(size=(60, 8))
-    >>> code_agreement(Tokenizer.fit(vectors, quantizer=RQKMeans(levels=2, codebook_size=8)), vectors)
+    >>> tokenizer = Tokenizer.fit(vectors, quantizer=RQKMeans(levels=2, codebook_size=8))
+    >>> code_agreement(tokenizer, vectors)
     array([1., 1.])
     """
     features = Features.of(features)
