@@ -54,7 +54,7 @@ class DynamicFusion(Fuser):
     contrast_temperature : of these.
     near_duplicate : items whose features have at least this cosine are not contrasted.
     reconstruction : weight of the squared error of the rebuilt features.
-    depth_cost : weight of the gates, which rewards stopping early.
+    depth_cost : weight of the gates after the first, summed, which rewards stopping early.
     gate_threshold : an item stops at the first layer after the first whose gate is below it.
     batch_size : items of a training step.
     optimisation : how it is trained.
@@ -200,7 +200,8 @@ def _train(
         rebuilt = rebuilding_error(network.rebuild(fused), batch, real)
         terms = {"reconstruction": spec.reconstruction * rebuilt}
         if spec.fixed_depth is None:
-            terms["depth"] = spec.depth_cost * gates.mean()
+            # The first layer is never left out: its gate costs nothing.
+            terms["depth"] = spec.depth_cost * gates[:, 1:].sum(dim=1).mean()
         if spec.contrast:
             alike = near_duplicates([v.flatten(1) for v in batch], present, spec.near_duplicate)
             apart = contrast(fused, aligned, present, alike, spec.contrast_temperature)

@@ -37,7 +37,10 @@ class FusionNetwork(nn.Module):
         self.width = width
         self.temperature = temperature
         self.gate_threshold = gate_threshold
-        self.projections = nn.ModuleList(nn.Linear(columns, width) for _, columns in shapes)
+        # No bias: columns have mean 0, and beside a first bias the items would all look alike.
+        self.projections = nn.ModuleList(
+            nn.Linear(columns, width, bias=False) for _, columns in shapes
+        )
         self.common = nn.Parameter(torch.randn(width) * width**-0.5)
         self.own = nn.Embedding(items, width)
         self.layers = nn.ModuleList(FusionLayer(width, heads) for _ in range(layers))
