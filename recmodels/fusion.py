@@ -87,7 +87,7 @@ class DynamicFusion(Fuser):
     depth_cost: float = Field(default=0.003, ge=0)
     gate_threshold: float = Field(default=0.1, ge=0, le=1)
     batch_size: int = Field(default=128, ge=2)
-    optimisation: Optimisation = Optimisation(epochs=30, learning_rate=5e-3)
+    optimisation: Optimisation = Optimisation(epochs=20, learning_rate=5e-3)
     seed: int = Field(default=0, ge=0, lt=2**63)
 
     @model_validator(mode="after")

@@ -11,7 +11,7 @@ from recmodels.data import read_dataset, synthetic_catalogue
 from recmodels.fusion_losses import contrast, info_nce, near_duplicates, rebuilding_error
 from recmodels.fusion_network import FusionNetwork
 from recmodels.fusion_report import report_fusion
-from semantic_ids import RQVAE, Concat, Features, RQKMeans, Tokenizer
+from semantic_ids import RQVAE, Concat, Features, NoCodecError, RQKMeans, Tokenizer
 from semantic_ids.checkpoints import checkpoints
 from semantic_ids.quantizers.neural.fitting import _Fit
 
@@ -564,6 +564,18 @@ def test_the_report_of_a_tokenizer_has_the_agreement_of_its_codes(features):
     other = Tokenizer.fit(features, fuser=Concat(), quantizer=quantizer, progress=False)
     with pytest.raises(TypeError, match="expected one fitted with DynamicFusion, got Concat"):
         fusion_report(other, features)
+    published = Tokenizer.from_codes(features.ids, tokenizer.codes)
+    for measure in (fusion_report, code_agreement):
+        with pytest.raises(NoCodecError):
+            measure(published, features)
+
+
+def test_the_fuser_of_a_tokenizer_gives_the_vectors_that_were_quantized(features):
+    quantizer = RQKMeans(levels=2, codebook_size=16)
+    tokenizer = Tokenizer.fit(features, fuser=SMALL, quantizer=quantizer, progress=False)
+    fused = tokenizer.fuser.transform(features)
+    again = quantizer.fit(fused).encode(fused)
+    assert np.array_equal(again, tokenizer.content_codes)
 
 
 def test_info_nce_equals_a_loop_over_rows():
