@@ -1,8 +1,8 @@
 """Recommenders that consume semantic IDs."""
 
 from recmodels.fusion import DynamicFusion
+from recmodels.fusion_figures import FusionReport, code_agreement, fusion_report
 from recmodels.fusion_fitted import FittedDynamicFusion
-from recmodels.fusion_report import FusionReport, code_agreement, fusion_report
 from recmodels.masking import MaskMix
 from recmodels.qbert4rec import QBert4Rec, QBert4RecLog, QBert4RecSpec
 from recmodels.ranking import Recommendations

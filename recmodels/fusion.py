@@ -60,6 +60,15 @@ class DynamicFusion(Fuser):
     optimisation : how it is trained.
     seed : where the random numbers begin.
 
+    Notes
+    -----
+    What the defaults do is no more than this (one seed, cosine neighbours; by chance .006 and
+    .002). Of the ten nearest films by poster and by text (ml100k), .107 and .093 are among the ten
+    nearest fused vectors, .172 and .217 of those that `Concat` makes, which keeps all columns; of
+    the ten nearest products by text (Amazon Scientific) .731, by `Concat` .877.
+    Gates shut or open for a whole catalogue at once: every film went through one layer, every
+    product through two.
+
     Examples
     --------
     >>> rng = np.random.default_rng(0)

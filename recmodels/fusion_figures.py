@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -34,6 +34,41 @@ class FusionReport:
     relative_errors: Mapping[str, float | None] = field(hash=False)
     agreement: tuple[float, ...] | None = None
 
+    @classmethod
+    def of(cls, fitted: FittedDynamicFusion, features: Features) -> Self:
+        """Measure a fitted fusion on features, block by block; code agreement is left out.
+
+        Raises
+        ------
+        ValueError
+            if the features are not those that `fitted` takes.
+
+        Examples
+        --------
+        >>> from recmodels import DynamicFusion, Optimisation
+        >>> rng = np.random.default_rng(0)
+        >>> text, image = rng.normal(size=(50, 8)), rng.normal(size=(50, 5))
+        >>> features = Features({"text": text, "image": image})
+        >>> spec = DynamicFusion(fixed_depth=1, optimisation=Optimisation(epochs=1))
+        >>> report = FusionReport.of(spec.fit(features, progress=False), features)
+        >>> report.items, report.depths, list(report.relative_errors)
+        (50, (50,), ['text', 'image'])
+        """
+        depths, weights = np.zeros(fitted.layers + 1, np.int64), np.zeros(len(fitted.widths))
+        errors: dict[str, ErrorSums] = {}
+        for block, fusion in fitted.fusions(features):
+            depths += np.bincount(fusion.depths, minlength=len(depths))
+            weights += fusion.weights.sum(axis=0, dtype=np.float64)
+            for name, (real, lost) in _lost(fitted, block, fusion).items():
+                errors.setdefault(name, ErrorSums()).add(lost, real)
+        ratios = {name: sums.relative() for name, sums in errors.items()}
+        return cls(
+            items=len(features),
+            depths=tuple(depths[1:].tolist()),
+            weights=dict(zip(fitted.widths, (weights / len(features)).tolist(), strict=True)),
+            relative_errors={name: (ratios.get(name) or [None])[0] for name in fitted.widths},
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Return all figures as plain numbers."""
         return asdict(self)
@@ -49,42 +84,6 @@ class FusionReport:
             shares = ", ".join(f"{share:.1%}" for share in self.agreement)
             lines.append(f"catalogue and cold codes agree, by prefix: {shares}")
         return "\n".join(lines)
-
-
-def report_fusion(fitted: FittedDynamicFusion, features: Features) -> FusionReport:
-    """Measure a fitted fusion on features; see `FusionReport`. Block by block.
-
-    Raises
-    ------
-    ValueError
-        if the features are not those that `fitted` takes.
-
-    Examples
-    --------
-    >>> from recmodels import DynamicFusion, Optimisation
-    >>> rng = np.random.default_rng(0)
-    >>> features = Features({"text": rng.normal(size=(50, 8)), "image": rng.normal(size=(50, 5))})
-    >>> spec = DynamicFusion(width=8, heads=2, fixed_depth=1, optimisation=Optimisation(epochs=1))
-    >>> report = report_fusion(spec.fit(features, progress=False), features)
-    >>> report.items, report.depths, list(report.relative_errors)
-    (50, (50,), ['text', 'image'])
-    """
-    depths, weights = np.zeros(fitted.layers + 1, dtype=np.int64), np.zeros(len(fitted.widths))
-    errors = {name: ErrorSums() for name in fitted.widths}
-    measured = set()
-    for block, fusion in fitted.fusions(features):
-        depths += np.bincount(fusion.depths, minlength=len(depths))
-        weights += fusion.weights.sum(axis=0, dtype=np.float64)
-        for name, (real, lost) in _lost(fitted, block, fusion).items():
-            errors[name].add(lost, real)
-            measured.add(name)
-    ratios = {name: errors[name].relative() for name in measured}
-    return FusionReport(
-        items=len(features),
-        depths=tuple(depths[1:].tolist()),
-        weights=dict(zip(fitted.widths, (weights / len(features)).tolist(), strict=True)),
-        relative_errors={name: (ratios.get(name) or [None])[0] for name in fitted.widths},
-    )
 
 
 def _lost(
@@ -119,7 +118,7 @@ def fusion_report(tokenizer: Tokenizer, features: Any) -> FusionReport:
         )
     features = Features.of(features)
     agreement = code_agreement(tokenizer, features)
-    return replace(report_fusion(fuser, features), agreement=tuple(agreement.tolist()))
+    return replace(FusionReport.of(fuser, features), agreement=tuple(agreement.tolist()))
 
 
 def code_agreement(tokenizer: Tokenizer, features: Any) -> np.ndarray:
