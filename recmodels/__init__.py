@@ -1,6 +1,8 @@
 """Recommenders that consume semantic IDs."""
 
-from recmodels.fusion import DynamicFusion, FittedDynamicFusion
+from recmodels.fusion import DynamicFusion
+from recmodels.fusion_figures import FusionReport, code_agreement, fusion_report
+from recmodels.fusion_fitted import FittedDynamicFusion
 from recmodels.masking import MaskMix
 from recmodels.qbert4rec import QBert4Rec
 from recmodels.qbert4rec_spec import QBert4RecSpec
@@ -11,6 +13,7 @@ from recmodels.training import Optimisation, TrainingLog
 __all__ = [
     "DynamicFusion",
     "FittedDynamicFusion",
+    "FusionReport",
     "MaskMix",
     "Optimisation",
     "QBert4Rec",
@@ -18,4 +21,6 @@ __all__ = [
     "QBert4RecSpec",
     "Recommendations",
     "TrainingLog",
+    "code_agreement",
+    "fusion_report",
 ]

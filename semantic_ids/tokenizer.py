@@ -13,6 +13,7 @@ from semantic_ids.features import Features
 from semantic_ids.fitted import Fitted, from_state, to_state
 from semantic_ids.fitting import fit_stages, fitted_of_codes
 from semantic_ids.frames import is_frame
+from semantic_ids.fusers.base import FittedFuser
 from semantic_ids.growth import check_new_ids, with_catalogue, with_items
 from semantic_ids.ids import is_id
 from semantic_ids.judged import NO_CODEC, Judged
@@ -387,6 +388,17 @@ class Tokenizer(Judged):
     def spec(self) -> TokenizerSpec | None:
         """What it was fitted from; None if it was made from codes."""
         return self._fitted.spec
+
+    @property
+    def fuser(self) -> FittedFuser:
+        """The fitted fuser, which turns features into the vectors that are quantized.
+
+        Raises
+        ------
+        NoCodecError
+            if the tokenizer was made from codes.
+        """
+        return self._need_codec().fuser
 
     @property
     def ordered(self) -> bool:

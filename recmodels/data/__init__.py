@@ -6,6 +6,11 @@ from recmodels.data.folder import read_dataset
 from recmodels.data.histories import Histories
 from recmodels.data.inter_files import read_lcrec, read_recbole
 from recmodels.data.interactions import Interactions
+from recmodels.data.modalities import (
+    category_vectors,
+    with_category_vectors,
+    with_collaborative_vectors,
+)
 from recmodels.data.movielens import read_movielens
 from recmodels.data.split import Held, Split
 from recmodels.data.structure import (
@@ -23,6 +28,7 @@ __all__ = [
     "Histories",
     "Interactions",
     "Split",
+    "category_vectors",
     "cooccurrence_graph",
     "cooccurrence_vectors",
     "interaction_counts",
@@ -35,4 +41,6 @@ __all__ = [
     "read_recbole",
     "side_of",
     "synthetic_catalogue",
+    "with_category_vectors",
+    "with_collaborative_vectors",
 ]

@@ -143,4 +143,7 @@ def _decompose(matrix: "csr_array", width: int, seed: int) -> np.ndarray:
     if not 1 <= width <= most:
         raise ValueError(f"width: expected 1 to {most}, got {width}")
     left, values, _ = randomized_svd(matrix, width, random_state=seed)
-    return (left * np.sqrt(values)).astype(np.float32)
+    vectors = (left * np.sqrt(values)).astype(np.float32)
+    # Beyond the rank of the matrix, the root of a value that is zero but for rounding is not small.
+    vectors[np.asarray(matrix.sum(axis=1)).ravel() == 0] = 0
+    return vectors
