@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from recmodels.cli_prepare import prepare
 from recmodels.data import Dataset, read_dataset
 from recmodels.qbert4rec import QBert4Rec, QBert4RecSpec
 from semantic_ids import Tokenizer
@@ -20,6 +21,7 @@ from semantic_ids.cli.tables import PLAIN, ids_like, read_blocks
 _BLOCK_HISTORIES = 1024
 
 app = typer.Typer(rich_markup_mode=None)
+app.command()(prepare)
 
 Data = Annotated[
     Path,

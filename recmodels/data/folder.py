@@ -13,6 +13,8 @@ from recmodels.data.jsonl import get, get_text, is_int, lines, parse, short
 from semantic_ids import Features
 
 ABOUT = "dataset.json"
+#: Lies in a folder while it is being made; not all that the others say is there yet.
+UNFINISHED = "unfinished.json"
 ITEMS = "items.jsonl.gz"
 INTERACTIONS = "interactions.jsonl.gz"
 ARRAY_ENDINGS = ("_emb", "_feat")
@@ -144,6 +146,8 @@ def _find(folder: Path) -> Path:
         raise FileNotFoundError(f"{folder}: no such folder")
     if not folder.is_dir():
         raise ValueError(f"{folder}: expected a folder, got a file")
+    if (folder / UNFINISHED).exists():
+        raise ValueError(f"{folder}: is not finished ({UNFINISHED}); repeat what was to make it")
     return folder
 
 

@@ -1,5 +1,7 @@
 """TransformersImages: pictures by a vision model of Hugging Face's transformers."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,9 +52,10 @@ class TransformersImages(ImageVectorizer):
             ) from None
         local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         processor = AutoImageProcessor.from_pretrained(folder, backend="pil", **local)
-        model, found = AutoModel.from_pretrained(
-            folder, use_safetensors=True, dtype="float32", output_loading_info=True, **local
-        )
+        with _no_bars():
+            model, found = AutoModel.from_pretrained(
+                folder, use_safetensors=True, dtype="float32", output_loading_info=True, **local
+            )
         self._check_weights(set(found["missing_keys"]))
         return LoadedTransformersImages(self, model.eval().to(self.device), processor)
 
@@ -111,3 +114,17 @@ class LoadedTransformersImages(ImageModel):
         if last.ndim == 4:  # of convolutions (n, width, h, w)
             last = last.flatten(2).transpose(1, 2)
         return last.mean(dim=1) if self._source.pooling == "mean" else last[:, 0]
+
+
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """Keep transformers from showing bars of its own inside."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()

@@ -1,0 +1,56 @@
+"""Writing the two tables of a data folder, as `read_dataset` reads them."""
+
+import gzip
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from recmodels.data.folder import INTERACTIONS, ITEMS
+from recmodels.data.histories import Histories
+
+
+def write_items(folder: Path, items: Iterable[Mapping[str, Any]]) -> None:
+    """Write ``items.jsonl.gz``: one item a line, by its row number.
+
+    Parameters
+    ----------
+    folder : path of the folder.
+    items : what is known of each, such as ``{"id": "B01", "title": "Green tea"}``.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_items(Path(folder), [{"id": "B01"}, {"id": "B02"}])
+    ...     gzip.decompress((Path(folder) / "items.jsonl.gz").read_bytes())
+    b'{"i": 0, "id": "B01"}\\n{"i": 1, "id": "B02"}\\n'
+    """
+    _write(folder / ITEMS, ({"i": row, **item} for row, item in enumerate(items)))
+
+
+def write_interactions(folder: Path, histories: Histories, users: Iterable[str | None]) -> None:
+    """Write ``interactions.jsonl.gz``: one user a line, with item rows, oldest first.
+
+    Parameters
+    ----------
+    folder : path of the folder.
+    histories : of U users.
+    users : their U ids; None for a user without one.
+    """
+    _write(
+        folder / INTERACTIONS,
+        (
+            {"u": number, "user": user, "items": items.tolist()}
+            for number, (items, user) in enumerate(zip(histories, users, strict=True))
+        ),
+    )
+
+
+def _write(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """Write JSON lines; equal ones make equal files, since no time is put into them."""
+    part = path.with_name(f"{path.name}.part")
+    with part.open("wb") as file, gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
+        for record in records:
+            packed.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+    part.replace(path)
