@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from recmodels.cli_demo import demo
 from recmodels.cli_prepare import prepare
 from recmodels.data import Dataset, read_dataset
 from recmodels.qbert4rec import QBert4Rec, QBert4RecSpec
@@ -22,6 +23,7 @@ _BLOCK_HISTORIES = 1024
 
 app = typer.Typer(rich_markup_mode=None)
 app.command()(prepare)
+app.command()(demo)
 
 Data = Annotated[
     Path,
