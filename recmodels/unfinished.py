@@ -5,7 +5,7 @@ import json
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,13 +15,12 @@ import numpy as np
 
 from recmodels.data.folder import ABOUT, UNFINISHED
 from recmodels.data.jsonl import parse
+from recmodels.data.writing import PART, put_in_place
 from semantic_ids.progress import progress_bar
 
 #: Key of dataset.json under which the parameters are.
 PARAMETERS = "parameters"
 _BLOCKS = ".blocks"
-#: Ending of a file that is being written.
-_PART = ".part"
 
 
 class UnfinishedFolder:
@@ -88,26 +87,28 @@ class UnfinishedFolder:
         whole = _read(self.path / ABOUT)
         if begun.get("stages") or PARAMETERS in whole:
             self._check(self.path, begun.get(PARAMETERS) or whole[PARAMETERS], overwrite)
-        elif not begun and not all(path.suffix == _PART for path in _files(self.path)):
+        elif not begun and not all(path.suffix == PART for path in _files(self.path)):
             raise FileExistsError(
                 f"{self.path}: holds other files; move it, or name another folder"
             )
         if begun.get(PARAMETERS) == self._parameters:
             self._stages = begun["stages"]
             return
-        shutil.rmtree(self.path, ignore_errors=True)
+        _discard(self.path)
         self.path.mkdir(parents=True)
         self._note()
 
     def _check(self, folder: Path, found: dict[str, Any], overwrite: bool) -> None:
         if found == self._parameters or overwrite:
             return
-        names = sorted({*found, *self._parameters})
-        other = [name for name in names if found.get(name) != self._parameters.get(name)]
-        first = other[0]
+        old, new = dict(_leaves(found)), dict(_leaves(self._parameters))
+        other = [
+            f"{name} was {old.get(name)}, now {new.get(name)}"
+            for name in sorted({*old, *new})
+            if old.get(name) != new.get(name)
+        ]
         raise FileExistsError(
-            f"{folder}: was made with other parameters ({', '.join(other)}; {first} was "
-            f"{_short(found.get(first))}, now {_short(self._parameters.get(first))}); name another "
+            f"{folder}: was made with other parameters ({'; '.join(other[:3])}); name another "
             "folder, or give --overwrite to make it anew"
         )
 
@@ -159,11 +160,9 @@ class UnfinishedFolder:
                 end = min(start + size, count)
                 path = folder / f"{name}-{start}.npz"
                 if not path.exists():
-                    part = path.with_suffix(_PART)
                     made: dict[str, Any] = dict(make(start, end))
-                    with part.open("wb") as file:
+                    with put_in_place(path) as part, part.open("wb") as file:
                         np.savez(file, **made)
-                    part.replace(path)
                 with np.load(path, allow_pickle=False) as block:
                     parts.append(dict(block))
                 bar.update(end - start)
@@ -171,10 +170,8 @@ class UnfinishedFolder:
 
     def save(self, name: str, array: np.ndarray) -> None:
         """Write a .npy file of the folder."""
-        part = self.path / f"{name}{_PART}"
-        with part.open("wb") as file:
+        with put_in_place(self.path / name) as part, part.open("wb") as file:
             np.save(file, array, allow_pickle=False)
-        part.replace(self.path / name)
 
     def commit(self, about: Mapping[str, Any]) -> dict[str, Any]:
         """Say that the folder is whole, and move it to its place.
@@ -186,20 +183,15 @@ class UnfinishedFolder:
         content = {**about, PARAMETERS: self._parameters}
         _write_json(self.path / ABOUT, content)
         shutil.rmtree(self.path / _BLOCKS, ignore_errors=True)
-        for part in self.path.glob(f"*{_PART}"):
+        for part in self.path.glob(f"*{PART}"):
             part.unlink()
         (self.path / UNFINISHED).unlink()
         self._move()
         return content
 
     def _move(self) -> None:
-        if not self.out.exists():
-            self.path.rename(self.out)
-            return
-        old = Path(tempfile.mkdtemp(dir=self.out.resolve().parent, prefix=".replaced-"))
-        self.out.rename(old / self.out.name)
+        _discard(self.out)
         self.path.rename(self.out)
-        shutil.rmtree(old)
 
     def _note(self) -> None:
         content = {PARAMETERS: self._parameters, "stages": self._stages}
@@ -230,11 +222,23 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _write_json(path: Path, content: Any) -> None:
-    part = path.with_name(f"{path.name}{_PART}")
-    part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    part.replace(path)
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    with put_in_place(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 80 else text[:77] + "..."
+def _discard(folder: Path) -> None:
+    """Remove a folder, if there is one, whose files nobody finds by its name on the way."""
+    if folder.exists():
+        away = Path(tempfile.mkdtemp(dir=folder.resolve().parent, prefix=".replaced-"))
+        folder.rename(away / folder.name)
+        shutil.rmtree(away)
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Go through the values of nested objects, by their paths."""
+    if not isinstance(value, dict):
+        yield path, json.dumps(value, ensure_ascii=False)
+        return
+    for name, part in value.items():
+        yield from _leaves(part, f"{path}.{name}" if path else name)

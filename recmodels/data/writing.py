@@ -2,12 +2,17 @@
 
 import gzip
 import json
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from recmodels.data.folder import INTERACTIONS, ITEMS
 from recmodels.data.histories import Histories
+
+#: Ending of a file that is being written.
+PART = ".part"
 
 
 def write_items(folder: Path, items: Iterable[Mapping[str, Any]]) -> None:
@@ -47,10 +52,23 @@ def write_interactions(folder: Path, histories: Histories, users: Iterable[str |
     )
 
 
+@contextmanager
+def put_in_place(path: Path) -> Iterator[Path]:
+    """Give a path to write; what stands there at the end becomes the file, which is never half.
+
+    Its name is the process's own, so that two that make the same file do not write into one.
+    """
+    part = path.with_name(f"{path.name}.{os.getpid()}{PART}")
+    yield part
+    part.replace(path)
+
+
 def _write(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
     """Write JSON lines; equal ones make equal files, since no time is put into them."""
-    part = path.with_name(f"{path.name}.part")
-    with part.open("wb") as file, gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
+    with (
+        put_in_place(path) as part,
+        part.open("wb") as file,
+        gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed,
+    ):
         for record in records:
             packed.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
-    part.replace(path)

@@ -226,11 +226,12 @@ def test_wherever_it_is_killed_it_goes_on_and_nothing_looks_whole(
             with pytest.raises(ValueError, match="is not finished"):
                 read_dataset(partial)
         elif partial.exists() and any(partial.iterdir()):
-            assert files(partial) == expected or list(files(partial)) == ["unfinished.json.part"]
+            beginning = [path.suffix for path in partial.iterdir()] == [".part"]
+            assert beginning or files(partial) == expected
         run(out)
         assert files(out) == expected
         assert not partial.exists()
-    assert step > 20
+    assert step > 15
 
 
 def test_a_stage_that_is_over_is_not_done_again(shop, tmp_path, monkeypatch):
@@ -271,7 +272,12 @@ def test_a_block_that_was_made_is_not_made_again(shop, photos, vit, tmp_path, mo
 
 @pytest.mark.parametrize(
     ("change", "named"),
-    [("core", "spec"), ("reviews", "reviews_sha256"), ("width", "spec"), ("name", "name")],
+    [
+        ("core", "spec.core was 4, now 3"),
+        ("reviews", "reviews_sha256 was"),
+        ("width", "spec.text.width was 8, now 4"),
+        ("name", 'name was "out", now "other"'),
+    ],
 )
 @pytest.mark.parametrize("begun", [True, False], ids=["begun", "whole"])
 def test_other_parameters_are_refused(change, named, begun, shop, tmp_path, monkeypatch):
@@ -293,7 +299,7 @@ def test_other_parameters_are_refused(change, named, begun, shop, tmp_path, monk
     else:
         (tmp_path / "more").mkdir()
         shop = write_shop(tmp_path / "more", seed=1)[0], shop[1]
-    with pytest.raises(FileExistsError, match=rf"other parameters \(.*{named}.*--overwrite"):
+    with pytest.raises(FileExistsError, match=rf"other parameters \({named}.*--overwrite"):
         chosen.run(*shop, out, **options)
     about = chosen.run(*shop, out, overwrite=True, **options)
     assert about == json.loads((out / "dataset.json").read_text())
