@@ -76,7 +76,8 @@ def read_dataset(
 
     Notes
     -----
-    Arrays are loaded whole and keep their type.
+    Arrays are loaded whole and keep their type. A folder with ``unfinished.json`` is still being
+    made, or was cut off, and is refused. Other keys of a line and other files are passed over.
 
     Examples
     --------
