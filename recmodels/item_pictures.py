@@ -10,7 +10,7 @@ import numpy as np
 from recmodels.data.folder import ITEMS
 from recmodels.data.jsonl import lines
 from recmodels.unfinished import UnfinishedFolder, file_sha256, versions
-from semantic_ids import ImageVectorizer
+from semantic_ids import ImageModel
 
 #: Batches of pictures that a killed run does again at most.
 _BLOCK_BATCHES = 8
@@ -57,7 +57,7 @@ def listing_sha256(pictures: Mapping[str, Path]) -> str:
 
 def write_images(
     unfinished: UnfinishedFolder,
-    spec: ImageVectorizer,
+    model: ImageModel,
     pictures: Mapping[str, Path],
     progress: bool | None,
 ) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def write_images(
     Parameters
     ----------
     unfinished : the folder, in which the items are already.
-    spec : how pictures become vectors.
+    model : makes vectors of pictures.
     pictures : files by item id; of an item without one, and of one that is unreadable, the row
         is zeros and masked.
     progress : show a bar; None shows it in a terminal.
@@ -90,7 +90,6 @@ def write_images(
             f"{folder}: holds no picture of the {len(ids):,} items; expected files named by their "
             f"ids, such as {ids[0]}.jpg"
         )
-    model = spec.load()
 
     def block(start: int, end: int) -> dict[str, np.ndarray]:
         part = paths[start:end]
@@ -104,7 +103,7 @@ def write_images(
             "first_unreadable": np.array([made.first_unreadable or ""]),
         }
 
-    size = spec.batch_size * _BLOCK_BATCHES
+    size = model.spec.batch_size * _BLOCK_BATCHES
     whole = unfinished.blocks("images", len(ids), size, block, progress=progress)
     if not whole["present"].any():
         raise ValueError(

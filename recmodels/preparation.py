@@ -118,6 +118,10 @@ class Preparation(Spec):
         )
         if unfinished.whole is not None:
             return unfinished.whole
+        # Models first: what cannot be loaded is said before the work.
+        model = None if self.image is None else self.image.load()
+        if getattr(self.text, "path", None) is not None:
+            self.text.fit(["any text"])
         counts = unfinished.stage(
             "catalogue", lambda: self._write_catalogue(unfinished, sources, progress)
         )
@@ -130,10 +134,9 @@ class Preparation(Spec):
             "files": {key: path.name for key, path in sources.items()},
             "text": text,
         }
-        if pictures is not None and self.image is not None:
-            chosen = self.image
+        if pictures is not None and model is not None:
             about["image"] = unfinished.stage(
-                "image", lambda: write_images(unfinished, chosen, pictures, progress)
+                "image", lambda: write_images(unfinished, model, pictures, progress)
             )
         return unfinished.commit(about)
 

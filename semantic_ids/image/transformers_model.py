@@ -45,11 +45,12 @@ class TransformersImages(ImageVectorizer):
         try:
             import PIL  # noqa: F401
             from transformers import AutoImageProcessor, AutoModel
-        except ImportError:
+        except ImportError as error:
             raise ImportError(
-                "TransformersImages needs transformers and Pillow: "
-                "pip install 'semantic-ids[image]'"
-            ) from None
+                f"TransformersImages cannot import transformers and Pillow ({error}): "
+                "pip install 'semantic-ids[image]'; a torchvision, if there is one, has to be "
+                "built for this torch"
+            ) from error
         local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         processor = AutoImageProcessor.from_pretrained(folder, backend="pil", **local)
         with _no_bars():

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from semantic_ids import (
     TfidfText,
     TransformersImages,
 )
+from semantic_ids.model_files import model_checksum
 from tests.recmodels.raw_amazon import (
     ITEMS,
     core_by_hand,
@@ -34,6 +36,7 @@ from tests.recmodels.raw_amazon import (
 )
 
 CORE = 4
+KEYS = ("title", "brand", "categories", "description")
 DESCRIBED = {f"B{item:02d}" for item in range(ITEMS) if item % 9 != 8}
 SMALL = Preparation(core=CORE, text=TfidfText(width=8))
 
@@ -136,7 +139,7 @@ def test_texts_are_vectors_of_title_brand_categories_and_description(shop, tmp_p
     out = tmp_path / "out"
     Preparation(core=CORE, text=TfidfText(width=8), description=5).run(*shop, out)
     texts = [
-        ". ".join([row["title"], row["brand"], row["categories"], row["description"][:5]])
+        ". ".join([*(row[key] for key in KEYS[:3]), row["description"][:5]])
         for row in rows_of(out, "items.jsonl.gz")
     ]
     expected = TfidfText(width=8).fit(texts).transform(texts)
@@ -163,6 +166,42 @@ def test_pictures_come_by_id_and_what_is_missing_is_masked(shop, photos, vit, tm
     found = [photos / f"{item}.jpg" for item in data.ids.tolist() if int(item[1:]) % 5 != 4]
     digests = b"".join(hashlib.sha256(path.read_bytes()).digest() for path in found)
     assert image["files_sha256"] == hashlib.sha256(digests).hexdigest()
+
+
+def test_texts_go_through_a_language_model(shop, tmp_path, monkeypatch):
+    calls = []
+
+    class Model:
+        """A stand-in with the face of SentenceTransformer: counts of letters."""
+
+        def __init__(self, path, **_):
+            calls.append(path)
+
+        def encode(self, texts, **_):
+            return np.array([[text.count(letter) for letter in "aeiou"] for text in texts])
+
+    module = types.ModuleType("sentence_transformers")
+    module.SentenceTransformer = Model
+    folder = tmp_path / "mini"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"weights")
+    chosen = Preparation(core=CORE, text=SentenceTransformerText(path=str(folder)))
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "sentence_transformers", None)
+        patch.setattr(preparation, "read_amazon", lambda *_, **__: 1 / 0)  # not come to
+        with pytest.raises(ImportError, match=r"semantic-ids\[text\]"):
+            chosen.run(*shop, tmp_path / "out")
+    monkeypatch.setitem(sys.modules, "sentence_transformers", module)
+    about = chosen.run(*shop, tmp_path / "out")
+    rows = rows_of(tmp_path / "out", "items.jsonl.gz")
+    expected = [
+        [". ".join(row[key] for key in KEYS).count(letter) for letter in "aeiou"] for row in rows
+    ]
+    np.testing.assert_array_equal(np.load(tmp_path / "out" / "text_emb.npy"), expected)
+    assert about["parameters"]["text_model_sha256"] == model_checksum(folder).hex()
+    (folder / "model.safetensors").write_bytes(b"others")
+    with pytest.raises(FileExistsError, match="text_model_sha256 was"):
+        chosen.run(*shop, tmp_path / "out")
 
 
 # --- being killed
