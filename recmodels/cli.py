@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import typer
 
+from recmodels.cli_demo import demo
+from recmodels.cli_prepare import prepare
 from recmodels.data import Dataset, read_dataset
 from recmodels.qbert4rec import QBert4Rec
 from recmodels.qbert4rec_spec import QBert4RecSpec
@@ -22,6 +24,8 @@ from semantic_ids.cli.tables import PLAIN, ids_like, read_blocks
 _BLOCK_HISTORIES = 1024
 
 app = typer.Typer(rich_markup_mode=None)
+app.command()(prepare)
+app.command()(demo)
 
 Data = Annotated[
     Path,

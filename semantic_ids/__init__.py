@@ -13,6 +13,9 @@ from semantic_ids.explanation import (
 from semantic_ids.features import Features
 from semantic_ids.fusers.base import FittedFuser, Fuser
 from semantic_ids.fusers.concat import Concat
+from semantic_ids.image.base import ImageModel, ImageVectorizer, ImageVectors
+from semantic_ids.image.timm_model import TimmImages
+from semantic_ids.image.transformers_model import TransformersImages
 from semantic_ids.items import Items
 from semantic_ids.latent import Latent
 from semantic_ids.neighbourhoods import Neighbourhoods
@@ -78,6 +81,9 @@ __all__ = [
     "FittedText",
     "Fuser",
     "HierarchicalKMeans",
+    "ImageModel",
+    "ImageVectorizer",
+    "ImageVectors",
     "Items",
     "Latent",
     "LevelStatistics",
@@ -107,10 +113,12 @@ __all__ = [
     "Suffix",
     "TextVectorizer",
     "TfidfText",
+    "TimmImages",
     "TokenBatch",
     "Tokenizer",
     "TokenizerSpec",
     "TrainingLog",
+    "TransformersImages",
     "UnknownItemError",
     "Vocabulary",
 ]

@@ -1,6 +1,7 @@
 """Interactions and catalogues: reading them, splitting them, making them up."""
 
 from recmodels.data.amazon import read_amazon
+from recmodels.data.amazon_items import AmazonItem, read_amazon_items
 from recmodels.data.dataset import Dataset
 from recmodels.data.folder import read_dataset
 from recmodels.data.histories import Histories
@@ -21,8 +22,10 @@ from recmodels.data.structure import (
     side_of,
 )
 from recmodels.data.synthetic import planted_catalogue, synthetic_catalogue
+from recmodels.data.writing import write_interactions, write_items
 
 __all__ = [
+    "AmazonItem",
     "Dataset",
     "Held",
     "Histories",
@@ -35,6 +38,7 @@ __all__ = [
     "interaction_vectors",
     "planted_catalogue",
     "read_amazon",
+    "read_amazon_items",
     "read_dataset",
     "read_lcrec",
     "read_movielens",
@@ -43,4 +47,6 @@ __all__ = [
     "synthetic_catalogue",
     "with_category_vectors",
     "with_collaborative_vectors",
+    "write_interactions",
+    "write_items",
 ]

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from recmodels.data.interactions import Interactions
 from recmodels.data.jsonl import get, get_text, is_int, lines, short
+from semantic_ids.progress import progress_bar
 
 
 class _Spelling(NamedTuple):
@@ -20,13 +21,14 @@ _SPELLINGS = (
 )
 
 
-def read_amazon(path: str | Path) -> Interactions:
+def read_amazon(path: str | Path, *, progress: bool | None = None) -> Interactions:
     """Read who reviewed what when.
 
     Parameters
     ----------
     path : JSON lines, plain or .gz, of Amazon Reviews 2014 or 2018 (``Beauty_5.json.gz``: whole
         days, in seconds) or 2023 (``All_Beauty.jsonl.gz``: milliseconds).
+    progress : show a bar; None shows it in a terminal.
 
     Returns
     -------
@@ -53,7 +55,7 @@ def read_amazon(path: str | Path) -> Interactions:
     items: list[str] = []
     times: list[int] = []
     spelling = None
-    for where, record in lines(Path(path)):
+    for where, record in progress_bar(lines(Path(path)), description="reviews", progress=progress):
         if spelling is None:
             spelling = next((of for of in _SPELLINGS if of.user in record), _SPELLINGS[0])
         for key, ids in ((spelling.user, users), (spelling.item, items)):

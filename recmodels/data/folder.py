@@ -13,6 +13,8 @@ from recmodels.data.jsonl import get, get_text, is_int, lines, parse, short
 from semantic_ids import Features
 
 ABOUT = "dataset.json"
+#: Lies in a folder while it is being made; not all that the others say is there yet.
+UNFINISHED = "unfinished.json"
 ITEMS = "items.jsonl.gz"
 INTERACTIONS = "interactions.jsonl.gz"
 ARRAY_ENDINGS = ("_emb", "_feat")
@@ -74,7 +76,8 @@ def read_dataset(
 
     Notes
     -----
-    Arrays are loaded whole and keep their type.
+    Arrays are loaded whole and keep their type. A folder with ``unfinished.json`` is still being
+    made, or was cut off, and is refused. Other keys of a line and other files are passed over.
 
     Examples
     --------
@@ -144,6 +147,8 @@ def _find(folder: Path) -> Path:
         raise FileNotFoundError(f"{folder}: no such folder")
     if not folder.is_dir():
         raise ValueError(f"{folder}: expected a folder, got a file")
+    if (folder / UNFINISHED).exists():
+        raise ValueError(f"{folder}: is not finished ({UNFINISHED}); repeat what was to make it")
     return folder
 
 

@@ -123,6 +123,34 @@ class Interactions:
                 f"no user is left with {users} interactions with items that have {items}; "
                 "ask for fewer"
             )
+        return self._only(kept)
+
+    def of_items(self, ids: Any) -> Self:
+        """Keep the interactions with some of the items, and the users who have any.
+
+        Parameters
+        ----------
+        ids : of the items, str or int as in `item_ids`; others than those are passed over.
+
+        Raises
+        ------
+        ValueError
+            if nothing remains.
+
+        Examples
+        --------
+        >>> Interactions.of(["ann", "bob"], ["x", "y"]).of_items(["y", "z"])
+        Interactions(1 of 1 users with 1 items)
+        """
+        wanted = set(ids)
+        known = np.array([name in wanted for name in self.item_ids.tolist()], dtype=bool)
+        kept = known[self.items]
+        if not kept.any():
+            raise ValueError(f"ids: none of the {len(self.item_ids)} items is among them")
+        return self._only(kept)
+
+    def _only(self, kept: np.ndarray) -> Self:
+        """Keep some interactions, with the users and items that they are of."""
         user_rows, numbers = np.unique(self.users[kept], return_inverse=True)
         item_rows, item_numbers = np.unique(self.items[kept], return_inverse=True)
         return type(self)(

@@ -1,6 +1,5 @@
 """SentenceTransformerText: texts by a language model that lies in a folder."""
 
-import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
+from semantic_ids.model_files import folder_checksum
 from semantic_ids.one_thread import one_thread
 from semantic_ids.storage import stored_array
 from semantic_ids.text.base import Arrays, FittedText, TextVectorizer
@@ -110,29 +110,6 @@ class FittedSentenceTransformer(FittedText):
             "sha256": np.frombuffer(self._checksum, dtype=np.uint8),
             "width": np.array([self.width], dtype=np.int64),
         }
-
-
-def folder_checksum(folder: Path) -> bytes:
-    """Return a SHA-256 over the names and contents of a folder's files, but for hidden ones.
-
-    Raises
-    ------
-    FileNotFoundError
-        if there is no such folder, or nothing in it.
-    """
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder; nothing is downloaded")
-    files = {
-        path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()
-    }
-    digest = hashlib.sha256()
-    for name in sorted(files):
-        if any(part.startswith(".") for part in name.split("/")):
-            continue
-        with files[name].open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-        digest.update(hashlib.sha256(name.encode()).digest())
-    return digest.digest()
 
 
 def _load(spec: SentenceTransformerText) -> Any:

@@ -14,7 +14,7 @@ import semantic_ids
 SOURCES = sorted(Path(semantic_ids.__file__).parent.rglob("*.py"))
 HEAVY = [
     *("torch", "faiss", "sklearn", "scipy", "pandas", "polars", "pyarrow", "matplotlib"),
-    *("plotly", "safetensors", "sentence_transformers", "transformers"),
+    *("plotly", "safetensors", "sentence_transformers", "transformers", "timm", "PIL"),
 ]
 
 
@@ -45,9 +45,9 @@ def test_no_file_imports_pickle_or_the_recommenders(path):
     assert "allow_pickle=True" not in path.read_text()
 
 
-@pytest.mark.parametrize("stage", ["text", "fusers", "quantizers", "resolvers"])
+@pytest.mark.parametrize("stage", ["text", "image", "fusers", "quantizers", "resolvers"])
 def test_stages_do_not_import_each_other(stage):
-    others = {"text", "fusers", "quantizers", "resolvers"} - {stage}
+    others = {"text", "image", "fusers", "quantizers", "resolvers"} - {stage}
     for path in SOURCES:
         if path.parent.name == stage:
             assert not any(

@@ -16,14 +16,14 @@ FEW = {"width": 32, "dropout": 0.1}
 def chains():
     """Item 3 c + 1 follows 3 c, 3 c + 2 follows that, then any chain; users stop anywhere."""
     rng = np.random.default_rng(0)
-    whole = (3 * rng.integers(0, 20, (300, 5, 1)) + np.arange(3)).reshape(300, 15)
-    users = [row[:end] for row, end in zip(whole, rng.integers(9, 16, 300), strict=True)]
+    whole = (3 * rng.integers(0, 20, (600, 5, 1)) + np.arange(3)).reshape(600, 15)
+    users = [row[:end] for row, end in zip(whole, rng.integers(9, 16, 600), strict=True)]
     return Split.leave_one_out(Histories.of(users), size=60)
 
 
-@pytest.mark.parametrize(("spec", "epochs"), [(SASRec, 15), (BERT4Rec, 40)])
+@pytest.mark.parametrize(("spec", "epochs"), [(SASRec, 10), (BERT4Rec, 40)])
 def test_an_order_is_learnt(spec, epochs, chains):
-    optimisation = Optimisation(epochs=epochs, learning_rate=1e-2)
+    optimisation = Optimisation(epochs=epochs, learning_rate=5e-3)
     fitted = spec(optimisation=optimisation, batch_size=32, **FEW).fit(chains, progress=False)
     found = evaluate(fitted, chains.test, progress=False)
     first_of_chain = chains.test.targets % 3 == 0

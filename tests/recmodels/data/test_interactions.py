@@ -136,3 +136,17 @@ def test_what_are_no_interactions_is_refused(users, items, times, message):
 def test_moments_must_be_in_order():
     with pytest.raises(ValueError, match="test=1 should be after validation=1"):
         Interactions.of([1], [1]).split_by_time(1, 1)
+
+
+@given(rows=ROWS, items=st.sets(st.integers(0, 8)))
+def test_interactions_of_some_items_are_those_rows(rows, items):
+    seen = Interactions.of(*zip(*rows, strict=True))
+    expected = [row for row in read_back(seen) if row[1] in items]
+    if not expected:
+        with pytest.raises(ValueError, match=r"ids: none of the \d+ items is among them"):
+            seen.of_items(items)
+        return
+    some = seen.of_items(items)
+    assert read_back(some) == expected
+    assert some.item_ids.tolist() == sorted({item for _, item, _ in expected})
+    assert some.user_ids.tolist() == sorted({user for user, _, _ in expected})

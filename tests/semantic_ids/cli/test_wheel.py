@@ -55,4 +55,6 @@ def test_the_wheel_brings_the_command(tmp_path):
     assert run(python, script, "lookup", "tokens", encoded.stdout.strip()).stdout == "7\n"
     assert "qbert4rec" in run(python, script, "--help").stdout
     assert "recommend" in run(python, script, "qbert4rec", "--help").stdout
+    assert "comes" in run(python, script, "qbert4rec", "demo", "--quick").stdout
+    assert (tmp_path / "runs" / "qbert4rec" / "manifest.json").exists()
     assert run(python, script, "--version").stdout.count(".") >= 2

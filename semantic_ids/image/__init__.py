@@ -1,0 +1,1 @@
+"""Vectorizers: pictures become vectors."""
