@@ -8,6 +8,7 @@ put in GPT-2's place. Its weights are random at first, so nothing is downloaded:
 
 FOLDER holds text_emb.npy, interactions.jsonl.gz and perhaps items.jsonl.gz, as in the README.
 Without it a catalogue is made up in which the next item's kind follows from the last one's.
+transformers comes with the extra `hf`.
 """
 
 import argparse
@@ -62,21 +63,22 @@ def main() -> None:
         model,
         vocabulary,
         [tokenizer.codes[history[:-2]] for history in shop.histories],
-        epochs=8 if arguments.quick else arguments.epochs,
+        epochs=min(arguments.epochs, 8) if arguments.quick else arguments.epochs,
         seed=arguments.seed,
     )
 
     asked = np.random.default_rng(arguments.seed).permutation(len(shop.histories))
-    asked = asked[: 200 if arguments.quick else arguments.users]
+    asked = asked[: min(arguments.users, 200) if arguments.quick else arguments.users]
     before = [shop.histories[user][:-1] for user in asked]
     wanted = np.array([shop.histories[user][-1] for user in asked])
+    print(f"asking for the last item of {len(asked):,} users", flush=True)
     ours = recommend(model, vocabulary, trie, [tokenizer.codes[rows] for rows in before])
     learnt = np.concatenate([history[:-2] for history in shop.histories])
     popular = np.argsort(-np.bincount(learnt, minlength=len(shop.vectors)), kind="stable")[:K]
 
-    print(f"\n{len(asked):,} users, the whole catalogue, the last item asked for{'':6s} HR@{K}")
-    print(f"{'GPT-2 on semantic IDs':58s} {hit_rate(ours, wanted):8.4f}")
-    print(f"{'the most popular items':58s} {hit_rate(popular[None], wanted):8.4f}")
+    print(f"\n{'over the whole catalogue':26s}    HR@{K}")
+    print(f"{'GPT-2 on semantic IDs':26s} {hit_rate(ours, wanted):8.4f}")
+    print(f"{'the most popular items':26s} {hit_rate(popular[None], wanted):8.4f}")
 
     print("\nafter")
     for row in before[0][-4:]:

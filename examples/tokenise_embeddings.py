@@ -14,17 +14,16 @@ import numpy as np
 from semantic_ids import RQKMeans, Tokenizer
 
 
-def tokenise(embeddings: Path, out: Path, codebook_size: int) -> None:
+def tokenise(embeddings: Path | np.ndarray, out: Path, codebook_size: int) -> None:
     tokenizer = Tokenizer.fit(embeddings, quantizer=RQKMeans(codebook_size=codebook_size))
     tokenizer.save(out, overwrite=True)
     print(tokenizer.statistics())
-
-    item = tokenizer.ids[0]
-    (code,) = tokenizer.encode([item])  # an id -> its unique code
+    (code,) = tokenizer.encode([0])  # an id, here a row number -> its unique code
     (text,) = tokenizer.vocabulary.to_strings(code)  # as the tokens of a language model
-    print(f"\nitem {item} is {text}, and {text} is item {tokenizer.lookup(code)[0]}")
+    print(f"\nitem 0 is {text}, and {text} is item {tokenizer.lookup(code)[0]}")
     print(f"nearest by codes: {tokenizer.neighbours(code, k=4).ids[0][1:]}")
-    print(f"share its first code: {tokenizer.items_under(code[:1])[:8]}, ...")
+    alike = tokenizer.items_under(code[:1])
+    print(f"{len(alike):,} items share its first code, such as {alike[:5]}")
     print(f"its vector, from the code: {tokenizer.decode(code)['features'][0, :4].round(2)}, ...")
 
 
@@ -36,15 +35,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer items, smaller codebooks")
     arguments = parser.parse_args()
 
-    embeddings, codebook_size = arguments.embeddings, arguments.codebook_size
-    if arguments.quick:
-        codebook_size = min(codebook_size, 32)
+    size = min(arguments.codebook_size, 32) if arguments.quick else arguments.codebook_size
+    embeddings = arguments.embeddings
     if embeddings is None:
-        embeddings = arguments.out.parent / "made-up-vectors.npy"
-        embeddings.parent.mkdir(parents=True, exist_ok=True)
-        np.save(embeddings, made_up_vectors(500 if arguments.quick else 5000))
-        print(f"No --embeddings were given: made some up, in {embeddings}.\n")
-    tokenise(embeddings, arguments.out, codebook_size)
+        embeddings = made_up_vectors(500 if arguments.quick else 5000)
+        print("No --embeddings were given: these are made up.\n")
+    tokenise(embeddings, arguments.out, size)
     print(f"\ntokenizer in {arguments.out}: Tokenizer.load({str(arguments.out)!r})")
 
 

@@ -74,3 +74,10 @@ def less_is_lost_than_by_the_mean(names):
 def test_the_commands_it_names_are_in_the_makefile(target):
     assert f"make {target}" in README.read_text()
     assert f"\n{target}: .venv/installed" in (README.parent / "Makefile").read_text()
+
+
+@pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"])
+def test_the_files_it_links_to_are_there(name):
+    links = re.findall(r"\]\((?!https?://)([^)#]+)", (ROOT / name).read_text())
+    assert links or name != "README.md"
+    assert [link for link in links if not (ROOT / link).exists()] == []

@@ -34,10 +34,10 @@ def test_on_a_made_up_catalogue_it_beats_popularity_by_far(run_example):
 
 
 def test_it_runs_on_a_data_folder(run_example, data_folder):
-    output = run_example(
-        "hugging_face_recommender", "--quick", "--data", data_folder / "tiny_office"
-    )
+    short = ("--quick", "--epochs", 1, "--users", 20)
+    output = run_example("hugging_face_recommender", *short, "--data", data_folder / "tiny_office")
     assert "289 items, 500 users" in output
+    assert "asking for the last item of 20 users" in output
     assert len(hit_rates(output)) == 2
 
 

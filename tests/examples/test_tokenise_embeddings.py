@@ -32,8 +32,9 @@ def test_what_it_prints_of_my_own_vectors_is_true(run_example, tmp_path):
     near = re.search(r"nearest by codes: \((.*)\)", output)
     assert ast.literal_eval(near[1]) == tuple(order[1:4].tolist())
     sharing = np.flatnonzero(tokenizer.codes[:, 0] == tokenizer.codes[0, 0])
-    shown = re.search(r"share its first code: (\[.*\])", output)
-    assert set(ast.literal_eval(shown[1])) <= set(sharing.tolist())
+    shown = re.search(r"(\d+) items share its first code, such as (\[.*\])", output)
+    assert int(shown[1]) == len(sharing)
+    assert set(ast.literal_eval(shown[2])) <= set(sharing.tolist())
 
 
 def test_the_ten_lines_are_ten():
