@@ -1,6 +1,6 @@
 """The documentation: no dead link, and no public name left out."""
 
-import importlib
+import importlib.util
 import os
 import re
 import subprocess
@@ -31,6 +31,46 @@ def test_every_public_name_stands_in_the_reference_once():
         f"{module}.{name}" for module in PUBLIC for name in importlib.import_module(module).__all__
     }
     assert public - same <= set(named)
+
+
+def load(name):
+    """Import a file of docs, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_section_ends_at_the_next_heading_and_not_at_a_comment(tmp_path, monkeypatch):
+    includes = load("includes")
+    monkeypatch.setattr(includes, "ROOT", tmp_path)
+    code = "```python\n# a comment, no heading\nx = 1\n```"
+    (tmp_path / "README.md").write_text(f"# One\n\nfirst\n\n{code}\n\n### Two\n\nsecond\n")
+    assert includes.readme_section("One") == f"first\n\n{code}"
+    assert includes.on_page_markdown("a\n{{ README: Two }}\nb") == "a\nsecond\nb"
+    with pytest.raises(ValueError, match="no heading 'Three'"):
+        includes.on_page_markdown("{{ README: Three }}")
+    with pytest.raises(ValueError, match="expected README, file or help"):
+        includes.on_page_markdown("{{ readme: One }}")
+
+
+def test_prose_after_a_colon_is_no_type():
+    pytest.importorskip("griffe", reason="the documentation is built by the extra docs")
+    before = [
+        "Do it.", "", "Parameters", "----------", "one, two : what", "    they are.",
+        "**more : of these.", "", "Returns", "-------", "codes : (n, L) int32.", "",
+        "Examples", "--------", ">>> a : int = 1",
+    ]  # fmt: skip
+    after = [
+        "Do it.", "", "Parameters", "----------", "one, two", "    what", "    they are.",
+        "**more", "    of these.", "", "Returns", "-------", "codes :", "    (n, L) int32.", "",
+        "Examples", "--------", ">>> a : int = 1",
+    ]  # fmt: skip
+    rewritten = load("prose")._rewritten
+    assert rewritten("\n".join(before), {}) == "\n".join(after)
+    assert rewritten("Parameters\n----------\na : it.", {"a": "int, default: 3"}) == (
+        "Parameters\n----------\na : int, default: 3\n    it."
+    )
 
 
 @pytest.fixture(scope="module")
