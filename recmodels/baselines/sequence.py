@@ -20,7 +20,7 @@ from recmodels.masking import MaskMix
 from recmodels.objectives import item_softmax
 from recmodels.sequence_model import SequenceModel, SequenceScorer
 from recmodels.training import Device, Optimisation, TrainingLog, seeded
-from semantic_ids import Concat, Features, Spec
+from semantic_ids import Concat, Features, FittedFuser, Spec
 from semantic_ids.checkpoints import identity
 
 
@@ -81,9 +81,11 @@ class SequenceBaseline(Spec):
         ValueError
             if features are wanted and not given, or are of another catalogue.
         """
-        given = None
+        fuser = given = None
         if "features" in self.item_parts:
-            given = _latents(features, split.size)
+            features = _checked(features, split.size)
+            fuser = Concat().fit(features)
+            given = latents(fuser, features)
         with seeded(self.seed):
             model = self._model(split, given)
             lesson = Lesson(
@@ -104,7 +106,7 @@ class SequenceBaseline(Spec):
                 return evaluate(scorer, split.validation, progress=False).metrics.ndcg_10
 
             log = self._train(lesson, validate)
-        return FittedSequence(self, model, log)
+        return FittedSequence(self, model, log, fuser)
 
     def _model(self, split: Split, given: np.ndarray | None) -> SequenceModel:
         parts: dict[str, nn.Module] = {}
@@ -189,11 +191,19 @@ class FittedSequence:
     log : losses and validation figures of each epoch.
     """
 
-    def __init__(self, spec: SequenceBaseline, model: SequenceModel, log: TrainingLog) -> None:
+    def __init__(
+        self,
+        spec: SequenceBaseline,
+        model: SequenceModel,
+        log: TrainingLog,
+        fuser: FittedFuser | None = None,
+        scorer: SequenceScorer | None = None,
+    ) -> None:
         self.spec = spec
         self.log = log
         self._model = model
-        self._scorer = SequenceScorer(model, spec.max_history)
+        self._fuser = fuser
+        self._scorer = scorer or SequenceScorer(model, spec.max_history)
 
     @property
     def size(self) -> int:
@@ -204,6 +214,26 @@ class FittedSequence:
         """Score the whole catalogue for each of n histories, (n, N) float32."""
         return self._scorer.scores(histories)
 
+    def extended(self, features: Features) -> "FittedSequence":
+        """Return the same recommender over another catalogue, whose items have these features.
+
+        Raises
+        ------
+        ValueError
+            if it does not know items by their features alone.
+        """
+        part = dict(self._model.items.parts.items()).get("features")
+        if self.spec.item_parts != ("features",) or not isinstance(part, FeatureVectors):
+            raise ValueError(
+                f"item_parts={self.spec.item_parts}: other items are known by their features "
+                'alone, by item_parts=("features",)'
+            )
+        assert self._fuser is not None  # it made the features of the fit
+        with torch.inference_mode():
+            vectors = part.projection(torch.from_numpy(latents(self._fuser, features)))
+        scorer = SequenceScorer(self._model, self.spec.max_history, vectors)
+        return FittedSequence(self.spec, self._model, self.log, self._fuser, scorer)
+
     def weights(self) -> dict[str, np.ndarray]:
         """Return all that was learnt, by name."""
         return {name: value.numpy() for name, value in self._model.state_dict().items()}
@@ -213,9 +243,9 @@ class FittedSequence:
         return f"{type(self.spec).__name__}({self.size:,} items, {parameters:,} parameters)"
 
 
-def _latents(features: Features | None, size: int) -> np.ndarray:
+def _checked(features: Features | None, size: int) -> Features:
     if features is None:
         raise ValueError("features: item_parts names features, but none were given")
     if len(features) != size:
         raise ValueError(f"features: expected {size} rows, one an item, got {len(features)}")
-    return latents(Concat().fit(features), features)
+    return features

@@ -60,6 +60,23 @@ def test_fitting_repeats_bit_for_bit(spec):
     assert any(not np.array_equal(one[name], other[name]) for name in one)
 
 
+def test_items_that_come_later_are_scored_by_their_features():
+    dataset = synthetic_catalogue(items=60, users=40)
+    split, features = dataset.split(), dataset.features
+    short = Optimisation(epochs=1)
+    fitted = SASRec(width=8, item_parts=("features",), optimisation=short).fit(
+        split, features, progress=False
+    )
+    order = np.random.default_rng(0).permutation(60)
+    more = fitted.extended(features.rows(np.concatenate([np.arange(60), order])))
+    scores = more.scores(split.test.histories)
+    before = fitted.scores(split.test.histories)
+    np.testing.assert_allclose(scores[:, :60], before, atol=1e-5)
+    np.testing.assert_allclose(scores[:, 60:], before[:, order], atol=1e-5)
+    with pytest.raises(ValueError, match="by their features alone"):
+        SASRec(width=8, optimisation=short).fit(split, progress=False).extended(features)
+
+
 def test_bad_input_is_refused_by_name():
     dataset = synthetic_catalogue(items=60, users=40)
     split = dataset.split()
