@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from recmodels import DynamicFusion, MaskMix, Optimisation, QBert4Rec, QBert4RecSpec
+from recmodels import MaskMix, Optimisation, QBert4Rec, QBert4RecSpec
 from recmodels.baselines import (
     TIGER,
     BERT4Rec,
@@ -62,11 +62,12 @@ class Trial:
         """Leave-one-out."""
         return self.dataset.split()
 
-    def tokenizer(self, **stages: Any) -> Tokenizer:
-        """Fit a tokenizer, or take the published codes."""
+    def tokenizer(self, spec: TokenizerSpec | None = None) -> Tokenizer:
+        """Fit a tokenizer, that of Q-BERT4Rec by default, or take the published codes."""
         if self.codes is not None:
             return Tokenizer.from_codes(self.dataset.ids, self.codes, resolver=Suffix())
-        return TokenizerSpec(**stages).fit(self.dataset.features, progress=False)
+        spec = QBert4RecSpec().tokenizer if spec is None else spec
+        return spec.fit(self.dataset.features, progress=False)
 
 
 Recommender = Callable[[Trial], Made]
@@ -110,19 +111,18 @@ def codes_only(trial: Trial) -> Made:
 def paper(trial: Trial) -> Made:
     """The plainest reading of the paper; see `QBert4Rec.paper`."""
     spec = QBert4Rec.paper()
-    if trial.codes is not None:
-        return qbert4rec(spec, trial.tokenizer(), trial)
-    return qbert4rec(spec, spec.tokenizer.fit(trial.dataset.features, progress=False), trial)
+    return qbert4rec(spec, trial.tokenizer(spec.tokenizer), trial)
 
 
-def fused(trial: Trial) -> Made:
-    """The default with DynamicFusion in place of Concat."""
-    return qbert4rec(QBert4RecSpec(), trial.tokenizer(fuser=DynamicFusion()), trial)
+def concat(trial: Trial) -> Made:
+    """The default with Concat in place of DynamicFusion."""
+    return qbert4rec(QBert4RecSpec(), trial.tokenizer(TokenizerSpec()), trial)
 
 
 def with_quantizer(quantizer: Any) -> Recommender:
     """Return the default with another quantizer."""
-    return lambda trial: qbert4rec(QBert4RecSpec(), trial.tokenizer(quantizer=quantizer), trial)
+    spec = QBert4RecSpec().tokenizer.model_copy(update={"quantizer": quantizer})
+    return lambda trial: qbert4rec(QBert4RecSpec(), trial.tokenizer(spec), trial)
 
 
 def with_masks(**weights: float) -> Recommender:
@@ -173,7 +173,7 @@ RECOMMENDERS: dict[str, Recommender] = {
     "no-codes": no_codes,
     "random-codes": random_codes,
     "codes-only": codes_only,
-    "fused": fused,
+    "concat": concat,
     "rq-vae": with_quantizer(RQVAE()),
     "rq-8": with_quantizer(RQKMeans(levels=8)),
     "opq-16": with_quantizer(OPQ(slots=16)),

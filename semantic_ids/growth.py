@@ -71,13 +71,28 @@ def _without_changed(
     catalogue: Catalogue, names: np.ndarray, content: np.ndarray, *, update: bool
 ) -> Catalogue:
     """Retire the items that are there with other content, or refuse them."""
-    rows = catalogue.rows_or_none(names)
-    changed = rows >= 0
-    changed[changed] = (catalogue.content_codes[rows[changed]] != content[changed]).any(axis=1)
+    changed = changes(catalogue, names, content) == "moves"
     if changed.any() and not update:
         first = names.tolist()[int(np.flatnonzero(changed)[0])]
         raise ValueError(
             f"ids: {changed.sum()} are in the catalogue with other content (first: {first!r}); "
             "give update=True to move them to new codes"
         )
-    return catalogue.retired(rows[changed])
+    return catalogue.retired(catalogue.rows_or_none(names[changed]))
+
+
+def changes(catalogue: Catalogue, names: np.ndarray, content: np.ndarray) -> np.ndarray:
+    """Say what adding items would do to each: (n,) of ``"new"``, ``"stays"`` and ``"moves"``.
+
+    Parameters
+    ----------
+    catalogue : as it stands.
+    names : (n,) ids of its kind.
+    content : (n, L) int32 content codes of what is given now.
+    """
+    rows = catalogue.rows_or_none(names)
+    found = np.full(len(names), "new", dtype="<U5")
+    there = np.flatnonzero(rows >= 0)
+    same = (catalogue.content_codes[rows[there]] == content[there]).all(axis=1)
+    found[there] = np.where(same, "stays", "moves")
+    return found

@@ -14,7 +14,7 @@ from semantic_ids.fitted import Fitted, from_state, to_state
 from semantic_ids.fitting import fit_stages, fitted_of_codes
 from semantic_ids.frames import is_frame
 from semantic_ids.fusers.base import FittedFuser
-from semantic_ids.growth import check_new_ids, with_catalogue, with_items
+from semantic_ids.growth import changes, check_new_ids, with_catalogue, with_items
 from semantic_ids.ids import is_id
 from semantic_ids.judged import NO_CODEC, Judged
 from semantic_ids.neighbours import Neighbours, find_neighbours
@@ -194,7 +194,8 @@ class Tokenizer(Judged):
         update : what to do with an id that is there already with another content code: refuse
             the batch, or retire its code and give it a new one. An item that is there with the
             same content code keeps its unique code either way, and one that was removed gets it
-            back. An item that moves becomes the last row of the catalogue.
+            back. An item that moves becomes the last row of the catalogue; `changes` says
+            beforehand which do.
 
         Returns
         -------
@@ -228,6 +229,37 @@ class Tokenizer(Judged):
         features = Features.of(features, ids)
         self._change(with_items(self._fitted, codec, spec, features, update=update))
         return self.codes[self._catalogue.rows(features.ids)]
+
+    def changes(self, features: Any, *, ids: Any = None) -> np.ndarray:
+        """Say what `add` with `update=True` would do, and change nothing.
+
+        Parameters
+        ----------
+        features, ids : as `add` takes them.
+
+        Returns
+        -------
+        changes : (n,) of ``"new"``, an item that is not there; ``"stays"``, one that keeps its
+            code, for its content code is the same; and ``"moves"``, one that would get another.
+
+        Raises
+        ------
+        ValueError
+            if ids are missing or of another kind, or features do not fit those of the fit.
+        NoCodecError
+            if the tokenizer was made from codes.
+
+        Examples
+        --------
+        >>> features = np.random.default_rng(0).normal(size=(300, 8))
+        >>> tokenizer = Tokenizer.fit(features)
+        >>> tokenizer.changes(features[[0, 0, 0]], ids=[0, 1, 300]).tolist()
+        ['stays', 'moves', 'new']
+        """
+        codec = self._need_codec()
+        features = Features.of(features, ids)
+        names = check_new_ids(self._catalogue, features.ids)
+        return changes(self._catalogue, names, codec.encode(features))
 
     def remove(self, ids: Any) -> None:
         """Retire items: they are not found any more, and nobody else gets their codes.

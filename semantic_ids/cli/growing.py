@@ -25,17 +25,19 @@ def add(
 ) -> None:
     """Give new items unique codes.
 
-    The tokenizer is saved, then the codes are printed in input order.
+    The tokenizer is saved, then the codes are printed in input order. JSON and files say of each
+    item, too, whether it is new, stays or moves.
     """
     from semantic_ids import Tokenizer
 
     check_file(out)  # before anything changes
     tokenizer = Tokenizer.load(folder)
     new = read_features(features, ids, nan_is_missing=nan_is_missing, like=tokenizer.ids)
+    changes = tokenizer.changes(new)
     codes = tokenizer.add(new, update=update)
     tokenizer.save(folder)
     columns = code_columns(new.ids, codes, tokens_wanted(tokens, out, as_json))
-    emit([columns], out, as_json=as_json, main="code")
+    emit([{**columns, "change": changes}], out, as_json=as_json, main="code")
 
 
 def remove(

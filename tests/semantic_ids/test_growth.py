@@ -72,6 +72,24 @@ def test_adding_again_changes_nothing():
     assert len(tokenizer) == 205
 
 
+def test_changes_say_beforehand_what_an_update_does():
+    tokenizer = fitted()
+    rows = np.concatenate([vectors(200)[:60], -vectors(200)[60:120], vectors(40, seed=1)])
+    names = [*tokenizer.ids[:120].tolist(), *(f"new {i}" for i in range(40))]
+    order = np.random.default_rng(0).permutation(160)
+    rows, names = rows[order], [names[at] for at in order]
+    before = dict(zip(tokenizer.ids, tokenizer.codes.tolist(), strict=True))
+    foretold, generation = tokenizer.changes(rows, ids=names), tokenizer.generation
+    assert tokenizer.generation == generation
+    after = tokenizer.add(rows, ids=names, update=True).tolist()
+    for name, change, code in zip(names, foretold, after, strict=True):
+        expected = "new" if name not in before else "stays" if before[name] == code else "moves"
+        assert change == expected, name
+    assert set(foretold.tolist()) == {"new", "stays", "moves"}
+    with pytest.raises(ValueError, match="ids: every new item needs one"):
+        tokenizer.changes(rows)
+
+
 def test_other_content_is_refused_unless_it_is_an_update():
     tokenizer = fitted()
     before, generation = tokenizer.codes.copy(), tokenizer.generation
