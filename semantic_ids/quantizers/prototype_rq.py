@@ -11,6 +11,7 @@ from semantic_ids.optimisation import Optimisation
 from semantic_ids.quantizers.base import Arrays, Quantizer, check_enough_rows
 from semantic_ids.quantizers.fitted_residual import FittedResidual
 from semantic_ids.quantizers.neural.spec import Weight
+from semantic_ids.quantizers.prototype_inputs import directions, labels_of, where
 from semantic_ids.quantizers.residual import ResidualCodebooks
 from semantic_ids.quantizers.rq_kmeans import RQKMeans
 from semantic_ids.side import Side
@@ -137,9 +138,9 @@ class PrototypeRQ(Quantizer):
 
         given, checked = Latent.of(latent), self.check_side(side)
         checked.check_length(len(given))
-        columns, there = self._where(given)
-        points = self._points(checked, columns)
-        labels = self._labels(checked, there)
+        columns, there = where(given, self.modality)
+        points = directions(checked, self.names, columns, centre=self.centre)
+        labels = labels_of(checked, self.names)[there] if self.alignment else None
         check_enough_rows(len(given), max(self.codebook_sizes))
         first = named_codebook(self, given, columns, there, points, labels, progress)
         books = [first]
@@ -156,49 +157,6 @@ class PrototypeRQ(Quantizer):
             check_range(books[-1], f"codebook.{level}")
             width = books[-1].shape[1]
         return FittedPrototypeRQ(self, books)
-
-    def _where(self, latent: Latent) -> tuple[slice, np.ndarray]:
-        """Return the columns in which the prototypes lie, and the rows that have them."""
-        if self.modality is None:
-            return slice(0, latent.matrix.shape[1]), np.arange(len(latent))
-        names = list(latent.blocks)
-        if self.modality not in names:
-            raise ValueError(f"modality={self.modality!r}: the latent's blocks are {names}")
-        there = latent.present[:, names.index(self.modality)]
-        return latent.blocks[self.modality], np.flatnonzero(there)
-
-    def _points(self, side: Side, columns: slice) -> np.ndarray:
-        """Return the prototypes as directions (K, d), centred if the spec says so."""
-        given = points = np.asarray(side.prototypes, dtype=np.float64)
-        expected = (len(self.names), columns.stop - columns.start)
-        if points.shape != expected:
-            raise ValueError(
-                f"side.prototypes: expected {expected[0]} rows (one a name) of {expected[1]} "
-                f"columns, got shape {points.shape}"
-            )
-        if self.centre:
-            points = points - points.mean(axis=0)
-        lengths = np.linalg.norm(points, axis=1)
-        if lengths.min() <= 1e-6 * np.abs(given).max():
-            raise ValueError(
-                f"side.prototypes: {self.names[lengths.argmin()]!r} has no direction: it is "
-                f"{'the mean of all' if self.centre else 'zero'}"
-            )
-        return points
-
-    def _labels(self, side: Side, there: np.ndarray) -> np.ndarray | None:
-        if not self.alignment:
-            return None
-        if side.labels is None:
-            raise ValueError(
-                f"side: alignment={self.alignment} needs labels; give side=Side(labels=...)"
-            )
-        if side.labels.max() >= len(self.names):
-            raise ValueError(
-                f"side.labels: {side.labels.max()} is none of the {len(self.names)} names; "
-                f"expected -1 to {len(self.names) - 1}"
-            )
-        return side.labels[there]
 
 
 class FittedPrototypeRQ(FittedResidual):

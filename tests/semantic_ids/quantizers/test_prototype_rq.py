@@ -183,7 +183,7 @@ REFUSED = {
     "narrower": ({}, {"prototypes": POINTS[:, 1:]}, r"of 32 columns, got shape \(16, 31\)"),
     "all alike": ({}, {"prototypes": np.ones((16, 32))}, r"'kind 0' has no direction"),
     "no modality": ({"modality": "text"}, {"prototypes": POINTS}, r"blocks are \['features'\]"),
-    "no labels": ({"alignment": 1.0}, {"prototypes": POINTS}, r"alignment=1.0 needs labels"),
+    "no labels": ({"alignment": 1.0}, {"prototypes": POINTS}, r"alignment above 0 needs labels"),
     "labels": (
         {"alignment": 1.0},
         {"prototypes": POINTS, "labels": np.full(40, 16)},
