@@ -45,7 +45,7 @@ class Transferable:
         One tokenizer is fitted on the items of all domains, so that a code means the same in
         each. Stage 3 learns by mixed masks from each user's items but the last two, which are
         not looked at. All sequences of a step are of one domain, and an item competes with those
-        of its own domain alone.
+        of its own domain alone (with ``objective="levels"`` codes compete, which all share).
 
         Parameters
         ----------
@@ -125,7 +125,9 @@ class Transferable:
         The new model's catalogue is the data set's, under its own ids: all of it is ranked and
         nothing else. Its encoder and its feature projection go on from this one's weights. An
         item that this model knows by the same id (of a pretrained one such as ``"toys:B01"``)
-        keeps its own vector; that of any other begins as zeros.
+        keeps its own vector; that of any other begins as zeros. Where ids are mere row numbers,
+        equal ones of two data sets are no common items: `pretrain` keeps them apart, `fit` alone
+        does not.
 
         With ``Optimisation(epochs=0)`` nothing is learnt: what this model knows of the data set
         before it has seen a history of it.
