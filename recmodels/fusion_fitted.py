@@ -10,6 +10,7 @@ from recmodels.fusion_inputs import Arrays, TokenInput
 from recmodels.fusion_network import FusionNetwork
 from recmodels.training import TrainingLog
 from semantic_ids import Features, FittedFuser, Latent
+from semantic_ids.id_index import IdIndex
 from semantic_ids.ids import id_array, pack_ids
 from semantic_ids.one_thread import one_thread
 
@@ -70,7 +71,7 @@ class FittedDynamicFusion(FittedFuser):
         self.log = log
         self._network = network
         self._ids = ids
-        self._by_id = np.argsort(ids, kind="stable")
+        self._index = IdIndex.of(ids)
 
     @property
     def layers(self) -> int:
@@ -162,9 +163,7 @@ class FittedDynamicFusion(FittedFuser):
         """Return the row of each id's own query, -1 where it has none."""
         if ids.dtype.kind != self._ids.dtype.kind:
             return np.full(len(ids), -1)
-        at = np.searchsorted(self._ids, ids, sorter=self._by_id)
-        found = self._by_id[np.minimum(at, len(self._ids) - 1)]
-        return np.where(self._ids[found] == ids, found, -1)
+        return self._index.find(ids)
 
 
 def _padded(array: np.ndarray, rows: int, value: float = 0) -> np.ndarray:

@@ -54,6 +54,48 @@ class MaskCount:
     fallbacks: int = 0
 
 
+@dataclass(frozen=True, eq=False)
+class MaskedBatches:
+    """Batches of whole histories and of what is masked in them.
+
+    Parameters
+    ----------
+    histories : of which those of two items or more are used.
+    sequences : how they become training sequences; of a longer one each epoch takes a random
+        window.
+    masks : what is masked.
+    rng : what windows, batches and masks are drawn by.
+    count : what happened is added to it.
+    """
+
+    histories: Histories
+    sequences: Sequences
+    masks: MaskMix
+    rng: np.random.Generator
+    count: MaskCount
+
+    @property
+    def users(self) -> np.ndarray:
+        """Whose histories are used, (n,) int64."""
+        return np.flatnonzero(self.histories.lengths >= 2)
+
+    @property
+    def steps(self) -> int:
+        """Batches of an epoch."""
+        return self.sequences.steps(len(self.users))
+
+    def epoch(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Go once through rows (B, T) int64 and what is masked of them, (B, T) bool."""
+        users = self.users
+        lengths = self.histories.lengths[users]
+        ends = self.rng.integers(np.minimum(lengths, self.sequences.width), lengths + 1)
+        for items in self.sequences.batches(self.histories, users, ends, self.rng):
+            drawn = draw_masks((items >= 0).sum(axis=1), items.shape[1], self.masks, self.rng)
+            self.count.sequences += len(items)
+            self.count.fallbacks += drawn.fallbacks
+            yield torch.from_numpy(items).long(), torch.from_numpy(drawn.masked)
+
+
 @dataclass(frozen=True)
 class Lesson:
     """What a phase of training has in common with the others.
@@ -82,16 +124,16 @@ class Lesson:
     def train(
         self,
         optimisation: Optimisation,
-        sequences: int,
+        steps: int,
         batches: Callable[[int], Iterator[tuple[Tensor, Tensor]]],
         description: str,
         validate: Callable[[], float] | None = None,
     ) -> TrainingLog:
-        """Train by batches of rows and of what is masked."""
+        """Train by batches of rows and of what is masked, so many an epoch."""
         return train(
             self.model,
             optimisation,
-            steps=self.sequences.steps(sequences),
+            steps=steps,
             batches=batches,
             loss=lambda batch: self.objective(*batch),
             validate=validate,
@@ -115,20 +157,12 @@ def pretrain(
     Histories of one item are left out; of a longer one than a sequence each epoch takes a random
     window.
     """
-    histories, sequences, rng = lesson.histories, lesson.sequences, lesson.rng
-    users = np.flatnonzero(histories.lengths >= 2)
-    lengths = histories.lengths[users]
     count = MaskCount()
-
-    def batches(_: int) -> Iterator[tuple[Tensor, Tensor]]:
-        ends = rng.integers(np.minimum(lengths, sequences.width), lengths + 1)
-        for items in sequences.batches(histories, users, ends, rng):
-            drawn = draw_masks((items >= 0).sum(axis=1), items.shape[1], masks, rng)
-            count.sequences += len(items)
-            count.fallbacks += drawn.fallbacks
-            yield torch.from_numpy(items).long(), torch.from_numpy(drawn.masked)
-
-    return lesson.train(optimisation, len(users), batches, "pretraining", validate), count
+    masked = MaskedBatches(lesson.histories, lesson.sequences, masks, lesson.rng, count)
+    log = lesson.train(
+        optimisation, masked.steps, lambda _: masked.epoch(), "pretraining", validate
+    )
+    return log, count
 
 
 def finetune(
@@ -143,7 +177,8 @@ def finetune(
             masked[:, -1] = True
             yield torch.from_numpy(items).long(), masked
 
-    return lesson.train(optimisation, len(users), batches, "fine-tuning", validate)
+    steps = lesson.sequences.steps(len(users))
+    return lesson.train(optimisation, steps, batches, "fine-tuning", validate)
 
 
 def train_causally(
@@ -161,4 +196,4 @@ def train_causally(
             masked[:, 1:] = items[:, :-1] >= 0
             yield torch.from_numpy(items).long(), torch.from_numpy(masked)
 
-    return lesson.train(optimisation, len(users), batches, "training", validate)
+    return lesson.train(optimisation, sequences.steps(len(users)), batches, "training", validate)

@@ -8,16 +8,18 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from recmodels.data import Dataset, Histories, Split
+from recmodels.catalogue_split import catalogue_split, check_histories
+from recmodels.data import Dataset, Histories
 from recmodels.evaluation import Evaluation, evaluate
 from recmodels.explained import ExplainedItem, explained
 from recmodels.fusion import DynamicFusion
 from recmodels.item_vectors import CodeVectors
-from recmodels.qbert4rec_spec import QBert4RecSpec
+from recmodels.qbert4rec_spec import QBert4RecSpec, spec_of
 from recmodels.qbert4rec_state import KIND, Stored
 from recmodels.qbert4rec_training import QBert4RecLog, train_stage_3
 from recmodels.ranking import Recommendations, best_of_products
 from recmodels.sequence_model import SequenceScorer
+from recmodels.transfer import Transferable
 from semantic_ids import RQVAE, Features, Tokenizer, TokenizerSpec
 from semantic_ids.storage import read_state, write_state
 from semantic_ids.vocabulary import level_name
@@ -25,11 +27,12 @@ from semantic_ids.vocabulary import level_name
 Part = Literal["validation", "test"]
 
 
-class QBert4Rec:
+class QBert4Rec(Transferable):
     """A fitted Q-BERT4Rec recommender (arXiv 2512.02474).
 
-    Made by `QBert4Rec.fit` or `QBert4Rec.load`. Stage 1 fuses the modalities of each item, stage
-    2 quantizes the fused vectors into semantic IDs, stage 3 reads histories of codes.
+    Made by `QBert4Rec.fit`, `QBert4Rec.pretrain` or `QBert4Rec.load`. Stage 1 fuses the
+    modalities of each item, stage 2 quantizes the fused vectors into semantic IDs, stage 3 reads
+    histories of codes.
 
     The paper's settings and results are not known; the defaults are this package's.
 
@@ -56,12 +59,7 @@ class QBert4Rec:
     """
 
     def __init__(self, stored: Stored, log: QBert4RecLog | None = None) -> None:
-        self.spec = stored.spec
-        self.tokenizer = stored.tokenizer
-        self.log = log or QBert4RecLog()
-        self._model = stored.model
-        self._vectors = stored.vectors
-        self._trained_on = stored.trained_on
+        super().__init__(stored, log)
         self._scorer: SequenceScorer | None = None
         self._generation = -1
         self._seals: dict[Path, str] = {}
@@ -98,17 +96,9 @@ class QBert4Rec:
         UnknownItemError
             if the tokenizer does not know an item of the data set.
         """
-        if isinstance(tokenizer, TokenizerSpec):
-            spec = QBert4RecSpec(seed=seed, tokenizer=tokenizer, **fields)
-            return spec.fit(dataset, progress=progress)
-        if tokenizer is not None and not isinstance(tokenizer, Tokenizer):
-            kind = type(tokenizer).__name__
-            raise TypeError(f"tokenizer: expected a Tokenizer or a TokenizerSpec, got {kind}")
-        chosen = (
-            {} if tokenizer is None or tokenizer.spec is None else {"tokenizer": tokenizer.spec}
-        )
-        spec = QBert4RecSpec(seed=seed, **chosen, **fields)
-        return spec.fit(dataset, tokenizer=tokenizer, progress=progress)
+        spec = spec_of(tokenizer, seed, fields)
+        fitted = tokenizer if isinstance(tokenizer, Tokenizer) else None
+        return spec.fit(dataset, tokenizer=fitted, progress=progress)
 
     @classmethod
     def of(
@@ -126,11 +116,11 @@ class QBert4Rec:
                     f"dataset: {dataset.name} has no features to make codes of; "
                     "give a tokenizer, such as Tokenizer.from_codes(...)"
                 )
-            _check_histories(dataset)
+            check_histories(dataset)
             tokenizer = spec.tokenizer.fit(dataset.features, progress=progress)
         else:
             tokenizer = tokenizer.copy()
-        split = _split(dataset, tokenizer)
+        split = catalogue_split(dataset, tokenizer)
         trained = train_stage_3(spec, tokenizer, dataset, split, progress)
         stored = Stored(spec, tokenizer, tokenizer.fingerprint, trained.model, trained.vectors)
         return cls(stored, trained.log)
@@ -286,7 +276,7 @@ class QBert4Rec:
         """
         if part not in ("validation", "test"):
             raise ValueError(f'part: expected "validation" or "test", got {part!r}')
-        split = _split(dataset, self.tokenizer)
+        split = catalogue_split(dataset, self.tokenizer)
         return evaluate(self, getattr(split, part), progress=progress)
 
     def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -365,34 +355,5 @@ class QBert4Rec:
             self._generation = self.tokenizer.generation
         return self._scorer
 
-    def _check_fingerprint(self) -> None:
-        """Refuse a tokenizer whose codes are not those that the encoder learnt to read."""
-        found = self.tokenizer.fingerprint
-        if found != self._trained_on:
-            raise ValueError(
-                f"tokenizer: the model was trained on one with fingerprint {self._trained_on}, "
-                f"but this one has {found}"
-            )
-
     def __repr__(self) -> str:
         return f"QBert4Rec({self.size:,} items, {self.parameters:,} parameters of stage 3)"
-
-
-def _split(dataset: Dataset, tokenizer: Tokenizer) -> Split:
-    """Split a data set's histories, told in rows of the tokenizer's catalogue."""
-    known = _check_histories(dataset)
-    rows = tokenizer.rows(dataset.ids)
-    histories = Histories(rows[known.items], known.offsets)
-    return Split.leave_one_out(histories, len(tokenizer))
-
-
-def _check_histories(dataset: Dataset) -> Histories:
-    """Refuse a data set that leaves nothing to learn from, before any work is done."""
-    if dataset.histories is None:
-        raise ValueError(f"dataset: {dataset.name} has no histories to learn from")
-    if not (dataset.histories.lengths >= 4).any():
-        raise ValueError(
-            f"dataset: no user of {dataset.name} has 4 items: the last two are held out, and "
-            "learning what follows needs two more"
-        )
-    return dataset.histories

@@ -1,6 +1,7 @@
 """The whole of Q-BERT4Rec as a value."""
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -93,3 +94,22 @@ class QBert4RecSpec(Spec):
         from recmodels.qbert4rec import QBert4Rec
 
         return QBert4Rec.of(self, dataset, tokenizer=tokenizer, progress=progress)
+
+
+def spec_of(
+    tokenizer: Tokenizer | TokenizerSpec | None, seed: int, fields: Mapping[str, Any]
+) -> QBert4RecSpec:
+    """Return a spec with a tokenizer's own spec in it, where it has one.
+
+    Raises
+    ------
+    TypeError
+        if `tokenizer` is neither a Tokenizer nor a TokenizerSpec nor None.
+    ValueError
+        if a field is not valid.
+    """
+    if tokenizer is not None and not isinstance(tokenizer, Tokenizer | TokenizerSpec):
+        kind = type(tokenizer).__name__
+        raise TypeError(f"tokenizer: expected a Tokenizer or a TokenizerSpec, got {kind}")
+    own = tokenizer.spec if isinstance(tokenizer, Tokenizer) else tokenizer
+    return QBert4RecSpec(seed=seed, **({} if own is None else {"tokenizer": own}), **fields)

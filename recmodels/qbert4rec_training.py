@@ -1,5 +1,6 @@
 """Stage 3 of Q-BERT4Rec: a sequence model over the codes of a tokenizer, trained."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +12,7 @@ from recmodels.catalogue_vectors import (
     decoded_latents,
     latents,
 )
-from recmodels.data import Dataset, Split
+from recmodels.data import Dataset, Histories, Split
 from recmodels.data.structure import interaction_counts
 from recmodels.encoder import SequenceEncoder
 from recmodels.evaluation import evaluate
@@ -75,15 +76,25 @@ def train_stage_3(
     split : of the histories, in rows of the tokenizer's catalogue.
     progress : show bars; None shows them in a terminal.
     """
-    fuser = given = None
-    if "features" in spec.item_parts and dataset.features is not None:
-        fuser = Concat().fit(dataset.features)
-        given = _latents(fuser, tokenizer, dataset.ids, dataset.features)
+    fuser, given = fused_features(spec, tokenizer, dataset)
     with seeded(spec.seed):
-        model = _model(spec, tokenizer, split, given)
+        model = whole_model(spec, tokenizer, split, given)
         log = _train(spec, model, tokenizer, split, given, progress)
         bare = new_model(spec, tokenizer, model)
-    return Stage3(bare, _catalogue_vectors(tokenizer, model, fuser), log)
+    return Stage3(bare, catalogue_vectors(tokenizer, model, fuser), log)
+
+
+def fused_features(
+    spec: QBert4RecSpec, tokenizer: Tokenizer, dataset: Dataset, fuser: FittedFuser | None = None
+) -> tuple[FittedFuser | None, np.ndarray | None]:
+    """Return features (N, d) of the catalogue's rows and what fused them, a fuser given or new.
+
+    Both are None where features are no part of the item vectors.
+    """
+    if "features" not in spec.item_parts or dataset.features is None:
+        return None, None
+    fuser = fuser or Concat().fit(dataset.features)
+    return fuser, _latents(fuser, tokenizer, dataset.ids, dataset.features)
 
 
 def new_model(
@@ -98,9 +109,10 @@ def new_model(
     return model
 
 
-def _model(
+def whole_model(
     spec: QBert4RecSpec, tokenizer: Tokenizer, split: Split, given: np.ndarray | None
 ) -> SequenceModel:
+    """Make a model of all parts of the item vectors, to be trained."""
     parts = {}
     for name in spec.item_parts:
         if name == "codes":
@@ -139,39 +151,60 @@ def _train(
     given: np.ndarray | None,
     progress: bool | None,
 ) -> QBert4RecLog:
-    lesson = Lesson(
+    lesson = lesson_of(
+        spec,
         model,
-        _objective(spec, model, split),
+        objective_of(spec, model, interaction_counts(split)),
         split.train,
+        (tokenizer.codes, split.validation.targets, given),
+        progress,
+    )
+    pretraining, count = pretrain(lesson, spec.masks, spec.pretraining)
+    finetuning = finetune(lesson, spec.finetuning, validation_of(spec, model, split))
+    return QBert4RecLog(pretraining, finetuning, count.sequences, count.fallbacks)
+
+
+def lesson_of(
+    spec: QBert4RecSpec,
+    model: SequenceModel,
+    objective: Objective,
+    histories: Histories,
+    known: Sequence[np.ndarray | None],
+    progress: bool | None,
+) -> Lesson:
+    """Return what a spec's phases of training have in common.
+
+    `known` is what the training depends on beside the spec and the histories.
+    """
+    return Lesson(
+        model,
+        objective,
+        histories,
         Sequences(spec.max_history + 1, spec.batch_size, spec.epoch_size),
         np.random.default_rng(spec.seed),
         device=spec.device,
         bfloat16=spec.bfloat16,
         progress=progress,
-        identity=lambda: identity(
-            spec,
-            tokenizer.codes,
-            split.train.items,
-            split.train.offsets,
-            split.validation.targets,
-            given,
-        ),
+        identity=lambda: identity(spec, histories.items, histories.offsets, *known),
     )
-    pretraining, count = pretrain(lesson, spec.masks, spec.pretraining)
+
+
+def validation_of(spec: QBert4RecSpec, model: SequenceModel, split: Split) -> Callable[[], float]:
+    """Return what measures a model's NDCG@10 on the validation targets."""
 
     def validate() -> float:
         scorer = SequenceScorer(model, spec.max_history)
         return evaluate(scorer, split.validation, progress=False).metrics.ndcg_10
 
-    finetuning = finetune(lesson, spec.finetuning, validate)
-    return QBert4RecLog(pretraining, finetuning, count.sequences, count.fallbacks)
+    return validate
 
 
-def _objective(spec: QBert4RecSpec, model: SequenceModel, split: Split) -> Objective:
+def objective_of(spec: QBert4RecSpec, model: SequenceModel, counts: np.ndarray) -> Objective:
+    """Return a spec's objective; `counts` (N,) says how often each item of the model occurs."""
     if spec.objective == "levels":
         return level_softmax(model)
     if spec.objective == "sampled":
-        return sampled_softmax(model, torch.from_numpy(interaction_counts(split)), spec.negatives)
+        return sampled_softmax(model, torch.from_numpy(counts), spec.negatives)
     return item_softmax(model)
 
 
@@ -188,9 +221,10 @@ def _latents(
     return matrix
 
 
-def _catalogue_vectors(
+def catalogue_vectors(
     tokenizer: Tokenizer, model: SequenceModel, fuser: FittedFuser | None
 ) -> CatalogueVectors:
+    """Keep the parts of trained item vectors that are no codes."""
     with torch.inference_mode():
         parts = {
             name: part().numpy().copy()

@@ -25,9 +25,10 @@ def with_items(
     CollisionError
         if no code is free.
     """
-    names = check_new_ids(fitted.catalogue, features.ids)
+    before = _of_any_kind(fitted.catalogue, features.ids)
+    names = check_new_ids(before, features.ids)
     measured = codec.measure(features)
-    catalogue = _without_changed(fitted.catalogue, names, measured.codes, update=update)
+    catalogue = _without_changed(before, names, measured.codes, update=update)
     absent = catalogue.rows_or_none(names) < 0
     catalogue = catalogue.revived(names[absent], measured.codes[absent])
     arriving = np.flatnonzero(catalogue.rows_or_none(names) < 0)
@@ -65,6 +66,13 @@ def check_new_ids(catalogue: Catalogue, ids: np.ndarray | None) -> np.ndarray:
         kind = "int" if catalogue.ids.dtype.kind == "i" else "str"
         raise ValueError(f"ids: this catalogue's ids are {kind}, got {ids.tolist()[0]!r}")
     return id_array(ids)
+
+
+def _of_any_kind(catalogue: Catalogue, ids: np.ndarray | None) -> Catalogue:
+    """Return a catalogue that holds nothing, not even retired rows, for ids of another kind."""
+    if ids is None or len(catalogue.taken):
+        return catalogue
+    return Catalogue(ids[:0], catalogue.codes, catalogue.content_codes, catalogue.sizes)
 
 
 def _without_changed(

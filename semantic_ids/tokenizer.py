@@ -190,7 +190,7 @@ class Tokenizer(Judged):
         Parameters
         ----------
         features : of n items, as in `fit`.
-        ids : n distinct ids, of the catalogue's kind; may be the features' own.
+        ids : n distinct ids, of the catalogue's kind, unless it is empty; may be the features' own.
         update : what to do with an id that is there already with another content code: refuse
             the batch, or retire its code and give it a new one. An item that is there with the
             same content code keeps its unique code either way, and one that was removed gets it

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from recmodels import DynamicFusion, Optimisation, QBert4RecSpec
+from recmodels import DynamicFusion, Optimisation, QBert4Rec, QBert4RecSpec
 from recmodels.baselines import TIGER, BERT4Rec, ItemKNN, Popularity, SASRec
 from recmodels.data import (
     Dataset,
@@ -34,6 +34,7 @@ from semantic_ids import (
     MMGRec,
     RQKMeans,
     Tokenizer,
+    TokenizerSpec,
 )
 from semantic_ids import Popularity as PopularityResolver
 
@@ -158,6 +159,17 @@ def of_qbert4rec(dataset, epochs):
     return Trained(weights_of(trained.model) | parts, trained.log.finetuning)
 
 
+def of_finetuning(dataset, epochs):
+    source = dataclasses.replace(synthetic_catalogue(items=60, users=50, seed=1), name="source")
+    tokenizer = TokenizerSpec(quantizer=RQKMeans(codebook_size=8))
+    fields = {"width": 16, "pretraining": Optimisation(epochs=1), "tokenizer": tokenizer}
+    model = QBert4Rec.pretrain([source], progress=False, **fields)
+    tuned = model.finetune(dataset, finetuning=Optimisation(epochs=epochs), progress=False)
+    parts = {f"part.{name}": part for name, part in tuned.item_parts().items()}
+    codes = {"codes": tuned.tokenizer.codes}
+    return Trained(weights_of(tuned._model) | parts | codes, tuned.log.finetuning)
+
+
 def weights_of(module):
     return {name: value.numpy() for name, value in module.state_dict().items()}
 
@@ -168,6 +180,7 @@ CHOSEN_BY_VALIDATION: dict[str, Callable[[Dataset, int], Trained]] = {
     "SASRec": of_sequence(SASRec),
     "BERT4Rec": of_sequence(BERT4Rec),
     "QBert4Rec": of_qbert4rec,
+    "QBert4Rec.finetune": of_finetuning,
 }
 
 

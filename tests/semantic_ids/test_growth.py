@@ -300,3 +300,20 @@ def test_rows_without_ids_are_refused_once_the_catalogue_has_changed():
     fresh = tokenizer.decode(tokenizer.content_codes[tokenizer.rows(np.arange(80))])["features"]
     lost, total = ((fresh - x) ** 2).sum(), ((x - x.mean(axis=0)) ** 2).sum()
     assert known.levels[-1].modality_errors["features"] == pytest.approx(lost / total, rel=1e-5)
+
+
+def test_an_empty_catalogue_takes_ids_of_either_kind(tmp_path):
+    tokenizer = fitted()
+    content = tokenizer.content_codes[:30]
+    tokenizer.remove(tokenizer.ids)
+    with pytest.raises(ValueError, match="ids are str, got 0"):  # codes are still held back
+        tokenizer.add(vectors(200)[:30], ids=range(30))
+    tokenizer.free_retired()
+    codes = tokenizer.add(vectors(200)[:30], ids=range(30))
+    assert tokenizer.ids.tolist() == list(range(30))
+    assert np.array_equal(tokenizer.encode([4, 2]), codes[[4, 2]])
+    assert np.array_equal(tokenizer.content_codes, content)
+    with pytest.raises(ValueError, match="ids are int, got 'x'"):
+        tokenizer.add(vectors(1, seed=9), ids=["x"])
+    tokenizer.save(tmp_path / "t")
+    assert Tokenizer.load(tmp_path / "t").ids.tolist() == list(range(30))
