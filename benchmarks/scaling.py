@@ -9,8 +9,9 @@ the exponents b, writes one JSON, and with `--plots` one picture an axis.
     OMP_NUM_THREADS=1 python benchmarks/scaling.py --full
 
 What should be seen: time of encoding grows as N, K, L and d each to the power of about 1, and its
-memory not at all with N beside the codes it returns (4 L bytes a row) and 4 bytes a row that
-checking the rows takes. Pages of the mapped file count as the file's, not as memory.
+memory, beside the codes that it returns, hardly with N: checking the rows takes some 5 bytes a row.
+Memory is what numpy and Python take (`tracemalloc`), without pages of the mapped file and without
+the buffers of the matrix products, which do not depend on any of these.
 """
 
 import argparse
@@ -19,9 +20,10 @@ import subprocess
 import sys
 import tempfile
 import time
+import tracemalloc
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from turns import columns, libraries_line, write_json
@@ -53,8 +55,8 @@ class Point:
     Attributes
     ----------
     axis, value : what was moved, and where to.
-    fit_seconds, encode_seconds : wall time.
-    encode_megabytes : how far the peak of the process's own memory rose while encoding.
+    fit_seconds, encode_seconds : processor time, which others on the machine disturb less.
+    encode_megabytes : the most that encoding took beside the codes that it returns.
     """
 
     axis: str
@@ -70,46 +72,29 @@ def exponent(values: list[float], figures: list[float]) -> float:
     return float(slope)
 
 
-def own_memory(field: str) -> int:
-    """Return bytes of a line of /proc/self/status."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError(f"/proc/self/status has no {field}")
-
-
-def anonymous_peak(call: Any, every: float = 0.002) -> tuple[float, int]:
-    """Return seconds of a call, and how far memory that is no file's rose meanwhile, in bytes."""
-    import threading
-
-    before, most, done = own_memory("RssAnon"), 0, threading.Event()
-
-    def watch() -> None:
-        nonlocal most
-        while not done.wait(every):
-            most = max(most, own_memory("RssAnon") - before)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    started = time.perf_counter()
-    call()
-    seconds = time.perf_counter() - started
-    most = max(most, own_memory("RssAnon") - before)
-    done.set()
-    watcher.join()
-    return seconds, most
+def traced_peak(call: Callable[[], object]) -> int:
+    """Return the most bytes that a call's arrays and objects took at one time."""
+    tracemalloc.start()
+    try:
+        call()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 def measure_here(setting: dict[str, int], folder: Path) -> dict[str, float]:
     """Fit and encode with one setting in this process."""
     x = mapped(folder / "x.npy", setting["items"], setting["columns"])
     spec = RQKMeans(levels=setting["levels"], codebook_size=setting["entries"], iterations=3)
-    started = time.perf_counter()
+    started = time.process_time()
     fitted = spec.fit(np.array(x[:FITTED_ROWS]), progress=False)
-    fit_seconds = time.perf_counter() - started
+    fit_seconds = time.process_time() - started
     fitted.encode(x[:1024])  # loads what is loaded once
-    seconds, most = anonymous_peak(lambda: fitted.encode(x))
-    return dict(zip(FIGURES, (fit_seconds, seconds, most / 1e6), strict=True))
+    started = time.process_time()
+    codes = fitted.encode(x)
+    seconds = time.process_time() - started
+    beyond = traced_peak(lambda: fitted.encode(x)) - codes.nbytes
+    return dict(zip(FIGURES, (fit_seconds, seconds, beyond / 1e6), strict=True))
 
 
 def measure(axis: str, value: int, folder: Path | None) -> Point:
@@ -162,8 +147,10 @@ def plot(points: list[Point], folder: Path) -> None:
                 label = f"{name.replace('_', ' ')}, exponent {slopes[name]:.2f}"
                 values = [getattr(point, name) for point in on]
                 panel.plot([point.value for point in on], values, marker="o", label=label)
-            panel.set(xscale="log", yscale="log", xlabel=axis)
+            panel.set(xscale="log", xlabel=axis)
             panel.legend()
+        left.set(yscale="log")
+        right.set(ylim=(0, None))
         figure.savefig(folder / f"scaling-{axis}.png", dpi=120)
         plt.close(figure)
 
