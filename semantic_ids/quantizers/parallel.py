@@ -13,7 +13,7 @@ import numpy as np
 
 from semantic_ids.codes import check_codes
 from semantic_ids.quantizers.beam import blocks, smallest
-from semantic_ids.quantizers.residual import _half_norms
+from semantic_ids.quantizers.residual import half_norms, norm_bounds, two_least
 
 _UNIT32 = 2.0**-24  # unit roundoff of float32
 # Further than any entry in range can be (`check_range`). Infinity, which stands for entries that
@@ -128,8 +128,8 @@ class _Scoring:
         self._book = book
         self._width = book.shape[1]
         # The half norms stand below the entries and meet a one behind each row.
-        half_norms = np.minimum(_half_norms(book), _FAR)
-        self._factors = np.concatenate([-book.T, half_norms[None]])
+        below = np.minimum(half_norms(book), _FAR)
+        self._factors = np.concatenate([-book.T, below[None]])
         self._largest = math.sqrt((book.astype(np.float64) ** 2).sum(axis=1).max())
 
     def nearest(self, part: np.ndarray) -> np.ndarray:
@@ -137,12 +137,13 @@ class _Scoring:
         rows = np.ones((len(part), self._width + 1), dtype=np.float32)
         rows[:, :-1] = part
         scores = rows @ self._factors
-        chosen = scores.argmin(axis=1)
-        best = np.take_along_axis(scores, chosen[:, None], axis=1)
-        close = scores <= best + 2 * self._rounding_bounds(part)[:, None]
-        if np.count_nonzero(close) > len(part):
-            unsure = np.flatnonzero(np.count_nonzero(close, axis=1) > 1)
-            chosen[unsure] = self._decide(part[unsure], close[unsure])
+        best, others = two_least(scores)
+        limits = scores.ravel()[best] + 2 * self._rounding_bounds(part)
+        chosen = best - np.arange(len(part)) * scores.shape[1]
+        unsure = np.flatnonzero(others <= limits)
+        if len(unsure):
+            close = scores[unsure] <= limits[unsure, None]
+            chosen[unsure] = self._decide(part[unsure], close)
         return chosen
 
     def _rounding_bounds(self, part: np.ndarray) -> np.ndarray:
@@ -152,9 +153,8 @@ class _Scoring:
         errs by at most u C^2 / 2, and a sum of w + 1 products, whose magnitudes add up to at
         most R C + C^2 / 2, by (w + 1) u times that. Each of these operations may underflow.
         """
-        norms = np.sqrt(np.einsum("ij,ij->i", part, part, dtype=np.float64))
         terms = self._width + 1
-        units = terms * norms + (terms + 1) / 2 * self._largest
+        units = terms * norm_bounds(part) + (terms + 1) / 2 * self._largest
         underflow = (terms + 2) * _TINY32
         return (1.01 * _UNIT32 * self._largest * units + underflow).astype(np.float32)
 
@@ -162,10 +162,9 @@ class _Scoring:
         """Choose among close entries in float64, (n,) indices."""
         distances = np.full(close.shape, np.inf)
         rows, entries = np.nonzero(close)
-        x, book = part.astype(np.float64), self._book.astype(np.float64)
         for block in blocks(len(rows), _BLOCK_VALUES // self._width):
             r, e = rows[block], entries[block]
-            distances[r, e] = _squared_norms(x[r] - book[e])
+            distances[r, e] = _squared_norms(part[r].astype(np.float64) - self._book[e])
         return distances.argmin(axis=1)
 
 

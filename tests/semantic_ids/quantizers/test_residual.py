@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
 from semantic_ids.quantizers import beam, residual
-from semantic_ids.quantizers.residual import ResidualCodebooks
+from semantic_ids.quantizers.residual import ResidualCodebooks, norm_bounds, two_least
 
 SEEDS = st.integers(0, 2**32 - 1)
 SIZES = st.lists(st.integers(1, 20), min_size=1, max_size=4).map(tuple)
@@ -116,7 +116,8 @@ def test_the_size_of_the_work_blocks_does_not_matter(monkeypatch):
     search = ResidualCodebooks(random_books(rng, (16, 16), 12))
     x = rng.normal(size=(200, 12)).astype(np.float32)
     codes, (best, errors) = search.greedy_codes(x), search.beam_codes(x, 10)
-    monkeypatch.setattr(residual, "_BLOCK_VALUES", 300)
+    monkeypatch.setattr(residual, "_CACHED_VALUES", 300)
+    monkeypatch.setattr(residual, "_LEAST_ROWS", 1)
     monkeypatch.setattr(beam, "_BLOCK_VALUES", 300)
     assert np.array_equal(search.greedy_codes(x), codes)
     assert np.array_equal(search.beam_codes(x, 10)[0], best)
@@ -132,6 +133,30 @@ def test_the_rows_are_left_as_they_were():
     search.beam_codes(x, 5)
     search.errors(x, search.greedy_codes(x))
     assert np.array_equal(x, before)
+
+
+@given(seed=SEEDS, n=st.integers(1, 20), width=st.integers(1, 40), few=st.booleans())
+def test_the_two_least_are_those_of_sorting(seed, n, width, few):
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(0, 4 if few else 10**6, size=(n, width)).astype(np.float32)
+    before = scores.copy()
+    best, others = two_least(scores)
+    order = np.argsort(before, axis=1, kind="stable")
+    ordered = np.append(np.sort(before, axis=1), np.full((n, 1), np.inf), axis=1)
+    assert np.array_equal(best, order[:, 0] + np.arange(n) * width)
+    assert np.array_equal(others, ordered[:, 1])
+    assert np.array_equal(scores, before)
+
+
+@given(seed=SEEDS, width=st.integers(1, 5000), exponent=st.integers(-30, 15))
+def test_norms_are_bounded_and_closely(seed, width, exponent):
+    rng = np.random.default_rng(seed)
+    x = (rng.normal(size=(5, width)) * 10.0**exponent).astype(np.float32)
+    norms = np.linalg.norm(x.astype(np.float64), axis=1)
+    bounds = norm_bounds(x)
+    assert (bounds >= norms).all()
+    # What underflows in float32 may be missing from the sum, and is added back in full.
+    assert (bounds <= 1.001 * norms + 1.001 * np.sqrt(width * 2.0**-126)).all()
 
 
 # --- decoding and errors

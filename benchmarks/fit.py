@@ -1,0 +1,147 @@
+"""How long fitting RQ-KMeans takes, beside four `faiss.Kmeans` in turn, and what its errors are.
+
+Both have equal iterations and the same sample of 256 rows for each entry, and faiss's k-means at
+heart; ours starts each level from spread points (k-means++), and finds the nearest entries between
+the levels in its own way. Prints one table and writes one JSON. With `--data`, a folder of
+catalogue folders (see `recmodels.data`), the defaults and the preset `RQKMeans.fine()` are fitted
+to the text vectors of some catalogues too: seconds, and the relative error of what `encode` gives.
+
+    OMP_NUM_THREADS=1 python benchmarks/fit.py --data FOLDER --out fit.json
+"""
+
+import argparse
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import faiss
+import numpy as np
+from turns import Ratio, columns, libraries_line, median_spent, ratio, take_turns, write_json
+from vectors import clustered, relative_error
+
+from semantic_ids import RQKMeans
+
+LEVELS, SIZE, POINTS = 4, 256, 256
+
+
+@dataclass(frozen=True)
+class Result:
+    """One row of the table.
+
+    Attributes
+    ----------
+    vectors : what was fitted.
+    name : how.
+    seconds : of the fit, the median.
+    ours_is : how many times as fast ours is, by processor time; None for ours.
+    relative_error : of the codes that encoding gives.
+    """
+
+    vectors: str
+    name: str
+    seconds: float
+    ours_is: Ratio | None
+    relative_error: float
+
+
+def kmeans_in_turn(x: np.ndarray, iterations: int, seed: int = 0) -> np.ndarray:
+    """Fit faiss.Kmeans level by level; return what its codes decode to, (N, d)."""
+    left = x.copy()
+    for level in range(LEVELS):
+        kmeans = faiss.Kmeans(
+            x.shape[1],
+            SIZE,
+            niter=iterations,
+            seed=seed + level,
+            min_points_per_centroid=1,
+            max_points_per_centroid=POINTS,
+        )
+        kmeans.train(left)
+        book = np.array(kmeans.centroids)
+        left -= book[faiss.knn(left, book, 1)[1][:, 0]]
+    return x - left
+
+
+def beside_faiss(items: int, width: int, iterations: int, rounds: int) -> list[Result]:
+    """Fit both by turns on the same vectors."""
+    x = clustered(items, width, seed=0)
+    spec = RQKMeans(levels=LEVELS, codebook_size=SIZE, iterations=iterations)
+    kept: dict[str, np.ndarray] = {}
+
+    def ours() -> None:
+        fitted = spec.fit(x, progress=False)
+        kept["ours"] = fitted.decode(fitted.encode(x))
+
+    def theirs() -> None:
+        kept["theirs"] = kmeans_in_turn(x, iterations)
+
+    taken = take_turns({"ours": ours, "theirs": theirs}, rounds, warm=False)
+    name = f"made up, {items:,} x {width}"
+    return [
+        Result(
+            name,
+            label,
+            median_spent(taken[who]).wall,
+            None if who == "ours" else ratio(taken["ours"], taken[who]),
+            relative_error(x, kept[who]),
+        )
+        for who, label in (("ours", "RQKMeans"), ("theirs", f"{LEVELS} x faiss.Kmeans"))
+    ]
+
+
+def on_catalogue(folder: Path, presets: dict[str, RQKMeans]) -> list[Result]:
+    """Fit presets to the text vectors of a catalogue folder, and measure what encoding gives."""
+    x = np.load(folder / "text_emb.npy").astype(np.float32)
+    results = []
+    for name, spec in presets.items():
+        started = time.perf_counter()
+        fitted = spec.fit(x, progress=False)
+        seconds = time.perf_counter() - started
+        error = relative_error(x, fitted.decode(fitted.encode(x)))
+        results.append(Result(f"{folder.name}, {len(x):,}", name, seconds, None, error))
+    return results
+
+
+def table(results: list[Result]) -> str:
+    """Return the results as lines of equal columns."""
+    head = ["", "", "seconds", "ours is times as fast", "error"]
+    rows = [
+        [
+            r.vectors,
+            r.name,
+            f"{r.seconds:.1f}",
+            "" if r.ours_is is None else str(r.ours_is),
+            f"{r.relative_error:.5f}",
+        ]
+        for r in results
+    ]
+    return columns(head, rows)
+
+
+def main() -> None:
+    """Measure, print the table and write the JSON."""
+    parser = argparse.ArgumentParser(description="Measure the fit of RQ-KMeans.")
+    parser.add_argument("--items", type=int, default=20_000)
+    parser.add_argument("--width", type=int, default=384)
+    parser.add_argument("--iterations", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--data", type=Path, help="folder of catalogue folders")
+    parser.add_argument(
+        "--catalogues", nargs="+", default=["amazon18_scientific", "amazon14_beauty"]
+    )
+    parser.add_argument("--out", type=Path, help="where to write the figures as JSON")
+    args = parser.parse_args()
+    results = []
+    if args.rounds:
+        results += beside_faiss(args.items, args.width, args.iterations, args.rounds)
+    if args.data:
+        presets = {"RQKMeans": RQKMeans(), "RQKMeans.fine": RQKMeans.fine()}
+        for name in args.catalogues:
+            results += on_catalogue(args.data / name, presets)
+    print(libraries_line())
+    print(table(results))
+    write_json(args.out, vars(args), results)
+
+
+if __name__ == "__main__":
+    main()
