@@ -362,6 +362,8 @@ def test_a_model_of_some_parts_is_saved_and_loaded(dataset, parts, tmp_path):
 def test_a_model_of_several_positions_an_item_ranks_and_is_stored(dataset, positions, tmp_path):
     """Scores are products with the parts' sum, before and after a save, of a newcomer as well."""
     model = fit(dataset, positions=positions)
+    # The masks of two further slots are all that there is more of.
+    assert model.parameters == fit(dataset).parameters + 2 * model.spec.width
     text = dataset.features.modality("text")[0]
     model.add({"text": text[:1]}, ids=["newcomer"])
     parts = model.item_parts()
@@ -375,8 +377,6 @@ def test_a_model_of_several_positions_an_item_ranks_and_is_stored(dataset, posit
     assert np.array_equal(loaded.scores(dataset.histories), scores)
     assert loaded.spec == model.spec
     assert loaded.parameters == model.parameters
-    # The masks of two further slots are all that there is more of.
-    assert model.parameters == fit(dataset).parameters + 2 * model.spec.width
 
 
 @pytest.mark.parametrize("positions", ["item", "code", "transfer"])

@@ -36,9 +36,9 @@ def positions(request):
 def sequence_model(positions, codes, *, cosine=False, own=False, width=8, dropout=0.0):
     torch.manual_seed(0)
     inputs, outputs = POSITIONS[positions](2)
+    known = torch.ones(len(codes), dtype=torch.bool)
     parts = {"codes": CodeVectors(torch.tensor(codes), (3, 3), width, outputs)}
-    if own:
-        parts["item"] = OwnVectors(torch.ones(len(codes), dtype=torch.bool), width)
+    parts |= {"item": OwnVectors(known, width)} if own else {}
     encoder = SequenceEncoder(
         width=width,
         layers=1,
