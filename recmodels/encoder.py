@@ -8,8 +8,9 @@ class SequenceEncoder(nn.Module):
     """A transformer over item vectors, of one or more slots an item.
 
     Places count from the end, so that the latest item has the same one in every history; all
-    slots of an item share its place. A slot is known by the item vectors that stand in it or, of
-    a masked item, by a mask vector of its own.
+    slots of an item share its place. Which slot it is tell the vectors that stand there: each
+    level has a table of codes of its own, and each slot a mask vector of its own. A level
+    embedding beside them would be one more summand that the table of its level can hold.
 
     Parameters
     ----------
