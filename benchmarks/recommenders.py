@@ -108,6 +108,12 @@ def codes_only(trial: Trial) -> Made:
     return qbert4rec(QBert4RecSpec(item_parts=("codes",)), trial.tokenizer(), trial)
 
 
+def with_positions(positions: str) -> Recommender:
+    """Return the default with other positions of the encoder."""
+    spec = QBert4RecSpec.model_validate({"positions": positions})
+    return lambda trial: qbert4rec(spec, trial.tokenizer(), trial)
+
+
 def paper(trial: Trial) -> Made:
     """The plainest reading of the paper; see `QBert4Rec.paper`."""
     spec = QBert4Rec.paper()
@@ -174,6 +180,8 @@ RECOMMENDERS: dict[str, Recommender] = {
     "random-codes": random_codes,
     "codes-only": codes_only,
     "concat": concat,
+    "code-positions": with_positions("code"),
+    "transfer": with_positions("transfer"),
     "rq-vae": with_quantizer(RQVAE()),
     "rq-8": with_quantizer(RQKMeans(levels=8)),
     "opq-16": with_quantizer(OPQ(slots=16)),

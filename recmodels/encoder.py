@@ -5,22 +5,35 @@ from torch import Tensor, nn
 
 
 class SequenceEncoder(nn.Module):
-    """A transformer over item vectors, one position an item.
+    """A transformer over item vectors, of one or more slots an item.
 
-    Positions count from the end, so that the latest item has the same one in every history.
+    Places count from the end, so that the latest item has the same one in every history; all
+    slots of an item share its place. Which slot it is tell the vectors that stand there: each
+    level has a table of codes of its own, and each slot a mask vector of its own. A level
+    embedding beside them would be one more summand that the table of its level can hold.
 
     Parameters
     ----------
-    width : columns of every vector.
+    width : columns of a slot.
     layers, heads : of the transformer.
     dropout : in training.
     positions : most items of a sequence.
     causal : whether an item sees only itself and those before it; if not, all see all.
+    inputs : slots in which an item is read; the slots of its vector are summed into so many.
+    outputs : slots in which a masked item is named, which is as many as item vectors have; a
+        multiple of `inputs`. They see the history and one another, and hold nothing of any item.
+
+    Raises
+    ------
+    ValueError
+        if `inputs` does not divide `outputs`, or there are several and it is causal.
 
     References
     ----------
     Without `causal` it is BERT4Rec's encoder (arXiv 1904.06690), with it SASRec's
-    (arXiv 1808.09781).
+    (arXiv 1808.09781). Output slots that are no input slots are the hidden transfer of
+    arXiv 2404.12022 in its simplest form: the paper projects the queries from a hidden state of
+    a middle layer, here they are learnt vectors that pass through every layer.
     """
 
     def __init__(
@@ -32,11 +45,20 @@ class SequenceEncoder(nn.Module):
         dropout: float,
         positions: int,
         causal: bool = False,
+        inputs: int = 1,
+        outputs: int = 1,
     ) -> None:
         super().__init__()
+        if outputs % inputs:
+            raise ValueError(f"inputs={inputs} does not divide outputs={outputs}")
+        if causal and outputs > 1:
+            raise ValueError(f"outputs={outputs}: a causal encoder has one slot an item")
         self.causal = causal
         self.heads = heads
-        self.mask = nn.Parameter(torch.empty(width))
+        self.inputs = inputs
+        self.outputs = outputs
+        # One vector after another: as a matrix it would be subject to weight decay.
+        self.mask = nn.Parameter(torch.empty(outputs * width))
         self.position = nn.Embedding(positions, width)
         for weight in (self.mask, self.position.weight):
             nn.init.normal_(weight, std=width**-0.5)
@@ -60,31 +82,72 @@ class SequenceEncoder(nn.Module):
         self.head = nn.Linear(width, width)
 
     def masked(self, given: Tensor, items: Tensor, masked: Tensor) -> Tensor:
-        """Read sequences and return a vector at each masked position.
+        """Read sequences and return a vector for each masked item.
 
         Parameters
         ----------
-        given : (B, T, width) item vectors; what stands where nothing or a mask is, is not read.
+        given : (B, T, outputs * width) item vectors; what stands where nothing or a mask is, is
+            not read.
         items : (B, T) int64, right-aligned; negative before a history.
         masked : (B, T) bool, True where an item is hidden.
 
         Returns
         -------
-        hidden : (M, width), in the row-major order of the M masked positions.
+        hidden : (M, outputs * width), in the row-major order of the M masked items.
         """
-        stream = torch.where(masked[..., None], self.mask, given)
-        return self.head(self._read(stream, (items >= 0) | masked)[masked])
+        length = items.shape[1]
+        places = self._places(length)[:, None]
+        masks = self.mask.view(self.outputs, -1)
+        slots = self._input_slots(given)
+        stream = torch.where(masked[..., None, None], masks[: self.inputs], slots) + places
+        stream = stream.flatten(1, 2)
+        there = ((items >= 0) | masked).repeat_interleave(self.inputs, dim=1)
+        if self.outputs == self.inputs:
+            found = self._all_see_all(stream, there).unflatten(1, (length, -1))[masked]
+        else:
+            found = self._with_more_slots(stream, there, masked, masks[self.inputs :], places)
+        return self.head(found).flatten(1)
 
     def last(self, given: Tensor, items: Tensor) -> Tensor:
         """Read sequences and return the vector (B, T, width) after each position."""
-        return self.head(self._read(given, items >= 0))
-
-    def _read(self, stream: Tensor, there: Tensor) -> Tensor:
-        length = stream.shape[1]
-        stream = self.dropout(stream + self.position.weight[:length].flip(0))
-        if not self.causal:
-            return self.transformer(stream, src_key_padding_mask=~there)
+        length = items.shape[1]
+        stream, there = self.dropout(given + self._places(length)), items >= 0
         # A position before the history sees itself: a softmax over nothing is not a number.
         itself = torch.eye(length, dtype=torch.bool, device=stream.device)
         seen = (there[:, None] & torch.ones_like(itself).tril()) | itself
-        return self.transformer(stream, mask=~seen.repeat_interleave(self.heads, dim=0))
+        blind = ~seen.repeat_interleave(self.heads, dim=0)
+        return self.head(self.transformer(stream, mask=blind))
+
+    def _places(self, length: int) -> Tensor:
+        return self.position.weight[:length].flip(0)
+
+    def _input_slots(self, given: Tensor) -> Tensor:
+        """Return item vectors as they are read, (B, T, inputs, width)."""
+        slots = given.unflatten(-1, (self.outputs, -1))
+        if self.inputs == self.outputs:
+            return slots
+        return slots.unflatten(-2, (self.inputs, -1)).sum(dim=-2)
+
+    def _all_see_all(self, stream: Tensor, there: Tensor) -> Tensor:
+        return self.transformer(self.dropout(stream), src_key_padding_mask=~there)
+
+    def _with_more_slots(
+        self, stream: Tensor, there: Tensor, masked: Tensor, masks: Tensor, places: Tensor
+    ) -> Tensor:
+        """Read a stream that masked items add their further slots to: (M, outputs, width).
+
+        The transformer knows order from the places alone, so these slots may go to the end. Each
+        row has room for as many masked items as the row that has the most.
+        """
+        most = int(masked.sum(dim=1).max())
+        at = masked.byte().argsort(dim=1, descending=True, stable=True)[:, :most]
+        wanted = masked.gather(1, at)
+        further, more = masks + places[at], len(masks)
+        found = self._all_see_all(
+            torch.cat([stream, further.flatten(1, 2)], dim=1),
+            torch.cat([there, wanted.repeat_interleave(more, dim=1)], dim=1),
+        )
+        split = stream.shape[1]
+        first = found[:, :split].unflatten(1, (-1, self.inputs))[masked]
+        others = found[:, split:].unflatten(1, (most, more))[wanted]
+        return torch.cat([first, others], dim=1)

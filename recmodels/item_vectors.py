@@ -7,14 +7,27 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
+def shared(vectors: Tensor, slots: int) -> Tensor:
+    """Share vectors (n, width) out among slots, (n, slots * width); each gets an equal part.
+
+    Examples
+    --------
+    >>> shared(torch.tensor([[2.0, 6.0]]), 2)
+    tensor([[1., 3., 1., 3.]])
+    """
+    return vectors if slots == 1 else (vectors / slots).repeat(1, slots)
+
+
 class CodeVectors(nn.Module):
-    """The sum of the embeddings of an item's codes, one embedding table a level.
+    """The embeddings of an item's codes, one embedding table a level, summed in each slot.
 
     Parameters
     ----------
     codes : (N, P) int, unique codes of the catalogue.
     sizes : number of codes at each of the P positions.
-    width : columns of every vector.
+    width : columns of a slot.
+    slots : runs of equal length that the P positions are cut into, each pooled into a vector of
+        its own: 1 pools all codes, P keeps every code by itself.
 
     References
     ----------
@@ -23,9 +36,10 @@ class CodeVectors(nn.Module):
 
     tokens: Tensor
 
-    def __init__(self, codes: Tensor, sizes: Sequence[int], width: int) -> None:
+    def __init__(self, codes: Tensor, sizes: Sequence[int], width: int, slots: int = 1) -> None:
         super().__init__()
         self.sizes = tuple(sizes)
+        self.slots = slots
         self.register_buffer("tokens", torch.empty(0), persistent=False)
         self.set_codes(codes)
         self.table = nn.Embedding(sum(sizes), width)
@@ -36,14 +50,25 @@ class CodeVectors(nn.Module):
         offsets = torch.tensor((0, *self.sizes[:-1])).cumsum(0)
         self.tokens = codes.long() + offsets
 
+    @property
+    def slot_of_level(self) -> tuple[int, ...]:
+        """The slot of each of the P positions."""
+        levels = len(self.sizes)
+        return tuple(level * self.slots // levels for level in range(levels))
+
     def forward(self, rows: Tensor | None = None) -> Tensor:
-        """Return the vectors (n, width) of some rows (n,), or of all."""
+        """Return the vectors (n, slots * width) of some rows (n,), or of all."""
         tokens = self.tokens if rows is None else self.tokens[rows]
-        return functional.embedding_bag(tokens, self.table.weight, mode="sum")
+        bags = tokens.reshape(-1, len(self.sizes) // self.slots)
+        pooled = functional.embedding_bag(bags, self.table.weight, mode="sum")
+        return pooled.view(len(tokens), -1)
 
     def by_level(self, rows: Tensor | None = None) -> Tensor:
-        """Return the embedding of each of the codes, (n, P, width)."""
-        return self.table(self.tokens if rows is None else self.tokens[rows])
+        """Return what each code adds to the vector, (n, P, slots * width): zero but in its slot."""
+        embedded = self.table(self.tokens if rows is None else self.tokens[rows])
+        slots = torch.tensor(self.slot_of_level, device=embedded.device)
+        inside = functional.one_hot(slots, self.slots).to(embedded.dtype)
+        return (embedded[:, :, None] * inside[..., None]).flatten(2)
 
 
 class OwnVectors(nn.Module):
@@ -104,15 +129,25 @@ class FeatureVectors(nn.Module):
 class ItemVectors(nn.Module):
     """The sum of the parts that are known of an item.
 
+    Codes stand in the slots of their levels, every other part is shared out among all slots. So
+    the slots of an item sum to the vector that it has in one slot, however many there are.
+
     Parameters
     ----------
     parts : by name; at least one.
+    slots : vectors an item, side by side; as many as its codes' part has.
     """
 
-    def __init__(self, parts: Mapping[str, nn.Module]) -> None:
+    def __init__(self, parts: Mapping[str, nn.Module], slots: int = 1) -> None:
         super().__init__()
         self.parts = nn.ModuleDict(parts)
+        self.slots = slots
 
     def forward(self, rows: Tensor | None = None) -> Tensor:
-        """Return the vectors (n, width) of some rows (n,), or of all."""
-        return torch.stack([part(rows) for part in self.parts.values()]).sum(dim=0)
+        """Return the vectors (n, slots * width) of some rows (n,), or of all."""
+        return torch.stack(
+            [
+                part(rows) if isinstance(part, CodeVectors) else shared(part(rows), self.slots)
+                for part in self.parts.values()
+            ]
+        ).sum(dim=0)

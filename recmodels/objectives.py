@@ -74,6 +74,9 @@ def sampled_softmax(model: SequenceModel, counts: Tensor, negatives: int) -> Obj
 def level_softmax(model: SequenceModel) -> Objective:
     """Return the cross-entropy over a level's codes, averaged over levels and masked items.
 
+    Each level is judged by itself, in its slot: the best that can be learnt are the chances of
+    its codes without regard to the other levels', even where slots see one another.
+
     Raises
     ------
     ValueError
@@ -87,12 +90,12 @@ def level_softmax(model: SequenceModel) -> Objective:
     def loss(items: Tensor, masked: Tensor) -> Tensor:
         vectors = model.items()
         hidden, targets = model.read(items, masked, vectors[items.clamp(min=0)])
-        asked = model.asked(hidden)
+        asked = model.asked(hidden).unflatten(1, (codes.slots, -1))
         tables = model.answering(codes.table.weight).split(codes.sizes)
         wanted = codes.tokens[targets] - starts.to(items.device)
         losses = [
-            functional.cross_entropy(asked @ table.T, wanted[:, level])
-            for level, table in enumerate(tables)
+            functional.cross_entropy(asked[:, slot] @ table.T, wanted[:, level])
+            for level, (slot, table) in enumerate(zip(codes.slot_of_level, tables, strict=True))
         ]
         return torch.stack(losses).mean()
 

@@ -13,7 +13,7 @@ from recmodels.data import Dataset, Histories
 from recmodels.evaluation import Evaluation, evaluate
 from recmodels.explained import ExplainedItem, explained
 from recmodels.fusion import DynamicFusion
-from recmodels.item_vectors import CodeVectors
+from recmodels.item_vectors import CodeVectors, shared
 from recmodels.qbert4rec_spec import QBert4RecSpec, spec_of
 from recmodels.qbert4rec_state import KIND, Stored
 from recmodels.qbert4rec_training import QBert4RecLog, train_stage_3
@@ -184,9 +184,10 @@ class QBert4Rec(Transferable):
         return codes
 
     def item_parts(self) -> dict[str, np.ndarray]:
-        """Return what each item's vector is the sum of, by name: (N, width) float32 each.
+        """Return what each item's vector is the sum of, by name: (N, slots * width) float32 each.
 
-        Their sum, over its length where `spec.cosine` says so, is what an item is scored by.
+        An item has one slot, or with `spec.positions` other than ``"item"`` one a code. Their
+        sum, over its length where `spec.cosine` says so, is what an item is scored by.
         """
         self._check_fingerprint()
         parts = {}
@@ -195,7 +196,7 @@ class QBert4Rec(Transferable):
             codes.set_codes(torch.from_numpy(self.tokenizer.codes.copy()))
             with torch.inference_mode():
                 parts["codes"] = codes().numpy()
-        return parts | self._vectors.of(self.tokenizer)
+        return parts | self._other_parts()
 
     def recommend(
         self,
@@ -254,8 +255,8 @@ class QBert4Rec(Transferable):
             if the catalogue does not hold an id.
         """
         rows = self.tokenizer.rows(items)
-        scorer, parts = self._current(), self._vectors.of(self.tokenizer)
-        own = {name: part[rows] for name, part in parts.items()}
+        scorer = self._current()
+        own = {name: part[rows] for name, part in self._other_parts().items()}
         codes = dict(self._model.items.parts.items()).get("codes")
         if isinstance(codes, CodeVectors):
             with torch.inference_mode():
@@ -343,6 +344,11 @@ class QBert4Rec(Transferable):
         if unknown == "skip":
             histories = [[item for item in one if item in self.tokenizer] for one in histories]
         return Histories.of([self.tokenizer.rows(history) for history in histories])
+
+    def _other_parts(self) -> dict[str, np.ndarray]:
+        """Return the parts that are no codes, (N, slots * width) each."""
+        slots, parts = self._model.items.slots, self._vectors.of(self.tokenizer).items()
+        return {name: shared(torch.from_numpy(part), slots).numpy() for name, part in parts}
 
     def _current(self) -> SequenceScorer:
         """Return a scorer of the catalogue as it stands: items may have come or gone."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from recmodels.qbert4rec import QBert4Rec
 
 ItemPart = Literal["codes", "item", "features"]
+Positions = Literal["item", "code", "transfer"]
 
 
 class QBert4RecSpec(Spec):
@@ -27,6 +28,11 @@ class QBert4RecSpec(Spec):
         by: ``"codes"``, the embeddings of its codes; ``"item"``, a vector of its own, which holds
         what quantization lost and is zero for an item without training interactions;
         ``"features"``, a projection of its features, left out where the data set has none.
+    positions : of the encoder. ``"item"`` reads and names an item in one, the sum of its parts.
+        ``"code"`` gives each of its P codes one, with an equal share of the other parts: P times
+        the length, and all codes of a masked item are masked. ``"transfer"`` reads an item in
+        one, and names a masked one in P, which see the history and one another. With the last
+        two an item's vector is its P positions' side by side, of P * `width` columns.
     item_dropout : share of the items whose own vector training takes as zero in a step.
     width, layers, heads, dropout : of the encoder.
     max_history : items of a history that are read, the latest ones.
@@ -49,6 +55,7 @@ class QBert4RecSpec(Spec):
 
     tokenizer: TokenizerSpec = TokenizerSpec(fuser=DynamicFusion())
     item_parts: tuple[ItemPart, ...] = Field(default=("codes", "item", "features"), min_length=1)
+    positions: Positions = "item"
     item_dropout: float = Field(default=0.0, ge=0, lt=1)
     width: int = Field(default=64, ge=1)
     layers: int = Field(default=2, ge=1)
@@ -79,6 +86,10 @@ class QBert4RecSpec(Spec):
     def _fields_go_together(self) -> "QBert4RecSpec":
         if self.width % self.heads:
             raise ValueError(f"heads={self.heads} does not divide width={self.width}")
+        if self.positions != "item" and "codes" not in self.item_parts:
+            raise ValueError(
+                f"positions={self.positions!r} needs codes in item_parts={self.item_parts}"
+            )
         if self.objective == "levels" and "codes" not in self.item_parts:
             raise ValueError(f"objective='levels' needs codes in item_parts={self.item_parts}")
         return self

@@ -1,10 +1,11 @@
 """Stage 3 of Q-BERT4Rec: a sequence model over the codes of a tokenizer, trained."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from torch import nn
 
 from recmodels.catalogue_vectors import (
     CatalogueVectors,
@@ -102,7 +103,7 @@ def new_model(
 ) -> SequenceModel:
     """Make a model whose item vectors are those of the codes alone; take over what was trained."""
     codes = {"codes": _code_vectors(spec, tokenizer)} if "codes" in spec.item_parts else {}
-    model = _around(spec, ItemVectors(codes)).eval()
+    model = _around(spec, tokenizer, codes).eval()
     if trained is not None:
         weights = trained.state_dict()
         model.load_state_dict({name: weights[name] for name in model.state_dict()})
@@ -113,7 +114,7 @@ def whole_model(
     spec: QBert4RecSpec, tokenizer: Tokenizer, split: Split, given: np.ndarray | None
 ) -> SequenceModel:
     """Make a model of all parts of the item vectors, to be trained."""
-    parts = {}
+    parts: dict[str, nn.Module] = {}
     for name in spec.item_parts:
         if name == "codes":
             parts[name] = _code_vectors(spec, tokenizer)
@@ -124,23 +125,34 @@ def whole_model(
             parts[name] = FeatureVectors(torch.from_numpy(given), spec.width)
     if not parts:
         raise ValueError("item_parts=('features',): the data set has no features")
-    return _around(spec, ItemVectors(parts))
+    return _around(spec, tokenizer, parts)
 
 
-def _around(spec: QBert4RecSpec, items: ItemVectors) -> SequenceModel:
+def _slots(spec: QBert4RecSpec, tokenizer: Tokenizer) -> int:
+    """Return the slots of an item vector, which are those that a masked item is named in."""
+    return 1 if spec.positions == "item" else tokenizer.code_length
+
+
+def _around(
+    spec: QBert4RecSpec, tokenizer: Tokenizer, parts: Mapping[str, nn.Module]
+) -> SequenceModel:
+    slots = _slots(spec, tokenizer)
+    items = ItemVectors(parts, slots)
     encoder = SequenceEncoder(
         width=spec.width,
         layers=spec.layers,
         heads=spec.heads,
         dropout=spec.dropout,
         positions=spec.max_history + 1,
+        inputs=slots if spec.positions == "code" else 1,
+        outputs=slots,
     )
     return SequenceModel(items, encoder, cosine=spec.cosine, temperature=spec.temperature)
 
 
 def _code_vectors(spec: QBert4RecSpec, tokenizer: Tokenizer) -> CodeVectors:
     codes = torch.from_numpy(tokenizer.codes.copy())
-    return CodeVectors(codes, tokenizer.code_sizes, spec.width)
+    return CodeVectors(codes, tokenizer.code_sizes, spec.width, _slots(spec, tokenizer))
 
 
 def _train(

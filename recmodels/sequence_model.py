@@ -43,11 +43,11 @@ class SequenceModel(nn.Module):
         items : (B, T) int64 rows of the catalogue, right-aligned; negative before a history.
         masked : (B, T) bool, True where an item is to be named; a causal encoder names it from
             the items before it, another one from all that are not masked.
-        given : (B, T, width), the vector of each item.
+        given : (B, T, slots * width), the vector of each item.
 
         Returns
         -------
-        hidden : (M, width), one vector for each of the M masked positions, row by row.
+        hidden : (M, slots * width), one vector for each of the M masked positions, row by row.
         targets : (M,) int64, the items that stand there.
         """
         if self.encoder.causal:
@@ -57,11 +57,11 @@ class SequenceModel(nn.Module):
         return hidden, items[masked]
 
     def asked(self, hidden: Tensor) -> Tensor:
-        """Bring hidden vectors (M, width) to the length by which scores are taken."""
+        """Bring hidden vectors (M, slots * width) to the length by which scores are taken."""
         return functional.normalize(hidden, dim=-1) / self.temperature if self.cosine else hidden
 
     def answering(self, vectors: Tensor) -> Tensor:
-        """Bring item vectors (n, width) to the length by which scores are taken."""
+        """Bring item vectors (n, slots * width) to the length by which scores are taken."""
         return functional.normalize(vectors, dim=-1) if self.cosine else vectors
 
 
@@ -71,7 +71,8 @@ class SequenceScorer:
     Parameters
     ----------
     model : in evaluation mode.
-    vectors : (N, width) float32, of the catalogue that is ranked; by default the model's own.
+    vectors : (N, slots * width) float32, of the catalogue that is ranked; by default the model's
+        own.
     max_history : items of a history that are read, the latest ones.
     """
 
@@ -90,7 +91,7 @@ class SequenceScorer:
         return len(self.vectors)
 
     def asked(self, histories: Histories) -> np.ndarray:
-        """Return the vector (n, width) float32 whose products with `answering` are the scores.
+        """Return the vectors (n, slots * width) float32 whose products with `answering` are scores.
 
         Histories of similar length are read together, so that short ones are not padded to the
         longest; how wide a history is padded depends on itself alone.
@@ -106,7 +107,7 @@ class SequenceScorer:
 
     @property
     def answering(self) -> np.ndarray:
-        """The item vectors (N, width) float32 that scores are products with."""
+        """The item vectors (N, slots * width) float32 that scores are products with."""
         return self._answering.numpy(force=True)
 
     def scores(self, histories: Histories) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The sequence model against loops in float64, for masked and causal reading."""
+"""The sequence model against loops in float64, for masked and causal reading, in all positions."""
 
 import numpy as np
 import pytest
@@ -14,27 +14,48 @@ SIZES = (5, 4, 3)
 ITEMS = 30
 
 
-def sequence_model(cosine=True, causal=False, own_dropout=0.0):
+#: Slots in which an item is read, and in which a masked one is named.
+POSITIONS = {"item": (1, 1), "code": (3, 3), "transfer": (1, 3)}
+
+
+def sequence_model(cosine=True, causal=False, own_dropout=0.0, positions="item"):
     torch.manual_seed(0)
+    inputs, outputs = POSITIONS[positions]
     rng = np.random.default_rng(0)
     codes = np.stack([rng.integers(0, size, ITEMS) for size in SIZES], axis=1)
     parts = {
-        "codes": CodeVectors(torch.from_numpy(codes), SIZES, 16),
+        "codes": CodeVectors(torch.from_numpy(codes), SIZES, 16, outputs),
         "item": OwnVectors(torch.arange(ITEMS) < 25, 16, own_dropout),
         "features": FeatureVectors(torch.randn(ITEMS, 7), 16),
     }
-    encoder = SequenceEncoder(width=16, layers=2, heads=2, dropout=0.3, positions=9, causal=causal)
-    return SequenceModel(ItemVectors(parts), encoder, cosine=cosine, temperature=0.2)
+    encoder = SequenceEncoder(
+        width=16,
+        layers=2,
+        heads=2,
+        dropout=0.3,
+        positions=9,
+        causal=causal,
+        inputs=inputs,
+        outputs=outputs,
+    )
+    return SequenceModel(ItemVectors(parts, outputs), encoder, cosine=cosine, temperature=0.2)
+
+
+@pytest.fixture(params=POSITIONS)
+def positions(request):
+    return request.param
 
 
 @pytest.fixture(params=[True, False], ids=["cosine", "plain sums"])
-def model(request):
-    return sequence_model(cosine=request.param).eval()
+def model(request, positions):
+    return sequence_model(cosine=request.param, positions=positions).eval()
 
 
-@pytest.fixture(params=[False, True], ids=["masked", "causal"])
+@pytest.fixture(params=["causal", *POSITIONS])
 def either(request):
-    return sequence_model(causal=request.param).eval()
+    if request.param == "causal":
+        return sequence_model(causal=True).eval()
+    return sequence_model(positions=request.param).eval()
 
 
 def test_item_vectors_are_the_sum_of_their_parts(model):
@@ -44,15 +65,18 @@ def test_item_vectors_are_the_sum_of_their_parts(model):
     own = parts["item"].table.weight.detach().double().numpy()
     weight = parts["features"].projection.weight.detach().double().numpy()
     latents = parts["features"].latents.double().numpy()
-    vectors = model.items().detach().numpy()
+    slots = model.items.slots
+    vectors = model.items().detach().numpy().reshape(ITEMS, slots, 16)
     for item in range(ITEMS):
-        expected = sum(table[token] for token in parts["codes"].tokens[item].numpy())
-        expected = expected + (own[item] if item < 25 else 0) + weight @ latents[item]
-        np.testing.assert_allclose(vectors[item], expected, atol=1e-5)
+        embedded = [table[token] for token in parts["codes"].tokens[item].numpy()]
+        others = (own[item] if item < 25 else 0) + weight @ latents[item]
+        for slot in range(slots):
+            codes = sum(embedded) if slots == 1 else embedded[slot]
+            np.testing.assert_allclose(vectors[item, slot], codes + others / slots, atol=1e-5)
     rows = torch.tensor([7, 0, 29, 7])
     torch.testing.assert_close(model.items(rows), model.items()[rows])
     by_level = parts["codes"].by_level(rows)
-    assert by_level.shape == (4, 3, 16)
+    assert by_level.shape == (4, 3, 16 * slots)
     torch.testing.assert_close(by_level.sum(dim=1), parts["codes"](rows))
 
 
@@ -122,6 +146,22 @@ def test_later_items_reach_an_earlier_mask(model):
     assert (one - other).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("level", range(3))
+def test_no_code_of_a_masked_item_leaks(model, level):
+    """Other codes under the masks move nothing; of an item that is seen, every code does."""
+    items, masked = torch.tensor([[1, 2, 3, 4]]), torch.tensor([[False, True, False, True]])
+    codes = model.items.parts["codes"]
+    starts = torch.tensor((0, *SIZES[:-1])).cumsum(0)
+    before, _ = hidden(model, items, masked)
+    for item, moves in ((2, False), (4, False), (3, True)):
+        content = codes.tokens - starts
+        content[item, level] = (content[item, level] + 1) % SIZES[level]
+        codes.set_codes(content)
+        after, _ = hidden(model, items, masked)
+        assert torch.equal(before, after) != moves
+        before = after
+
+
 def test_a_causal_model_names_an_item_from_those_before_it():
     """An item, and what comes after it, do not reach what is said of it; those before do."""
     model = sequence_model(causal=True).eval()
@@ -150,7 +190,8 @@ def test_a_causal_model_says_after_a_history_what_it_says_of_the_next_item():
 
 
 def test_every_parameter_gets_a_gradient(either):
-    model = sequence_model(causal=either.encoder.causal, own_dropout=0.2).train()
+    model = either.train()
+    model.items.parts["item"].dropout = 0.2
     items = torch.randint(0, ITEMS, (64, 9))
     masked = torch.zeros(64, 9, dtype=torch.bool)
     masked[:, 4] = True
@@ -163,6 +204,8 @@ def test_every_parameter_gets_a_gradient(either):
         # A bias on attention keys shifts all logits of a query alike: softmax cannot see it.
         if "in_proj_bias" not in name:
             assert parameter.grad.abs().max() > 0, name
+        if name == "encoder.mask":
+            assert parameter.grad.view(model.items.slots, -1).any(dim=1).all()
 
 
 def test_an_own_vector_is_dropped_as_a_whole_and_never_in_evaluation():

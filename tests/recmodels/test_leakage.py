@@ -147,16 +147,20 @@ def of_sequence(spec):
     return fit
 
 
-def of_qbert4rec(dataset, epochs):
-    spec = QBert4RecSpec(
-        width=16,
-        pretraining=Optimisation(epochs=1),
-        finetuning=Optimisation(epochs=epochs),
-    )
-    tokenizer = Tokenizer.fit(FEATURES, quantizer=RQKMeans(codebook_size=8), progress=False)
-    trained = train_stage_3(spec, tokenizer, dataset, dataset.split(), progress=False)
-    parts = {f"part.{name}": part for name, part in trained.vectors.parts.items()}
-    return Trained(weights_of(trained.model) | parts, trained.log.finetuning)
+def of_qbert4rec(positions):
+    def fit(dataset, epochs):
+        spec = QBert4RecSpec(
+            width=16,
+            positions=positions,
+            pretraining=Optimisation(epochs=1),
+            finetuning=Optimisation(epochs=epochs),
+        )
+        tokenizer = Tokenizer.fit(FEATURES, quantizer=RQKMeans(codebook_size=8), progress=False)
+        trained = train_stage_3(spec, tokenizer, dataset, dataset.split(), progress=False)
+        parts = {f"part.{name}": part for name, part in trained.vectors.parts.items()}
+        return Trained(weights_of(trained.model) | parts, trained.log.finetuning)
+
+    return fit
 
 
 def of_finetuning(dataset, epochs):
@@ -179,8 +183,10 @@ CHOSEN_BY_VALIDATION: dict[str, Callable[[Dataset, int], Trained]] = {
     "TIGER": of_tiger,
     "SASRec": of_sequence(SASRec),
     "BERT4Rec": of_sequence(BERT4Rec),
-    "QBert4Rec": of_qbert4rec,
     "QBert4Rec.finetune": of_finetuning,
+    "QBert4Rec": of_qbert4rec("item"),
+    "QBert4Rec with a position a code": of_qbert4rec("code"),
+    "QBert4Rec with transfer": of_qbert4rec("transfer"),
 }
 
 

@@ -13,14 +13,26 @@ SIZES = (4, 3)
 ITEMS = 12
 
 
-def sequence_model(*, cosine, codes=True):
+#: Slots in which an item is read, and in which a masked one is named.
+POSITIONS = {"item": (1, 1), "code": (2, 2), "transfer": (1, 2)}
+
+
+@pytest.fixture(params=POSITIONS)
+def positions(request):
+    return request.param
+
+
+def sequence_model(*, cosine, codes=True, positions="item"):
     torch.manual_seed(0)
+    inputs, outputs = POSITIONS[positions]
     pairs = torch.cartesian_prod(torch.arange(4), torch.arange(3))
     parts = {"item": OwnVectors(torch.ones(ITEMS, dtype=torch.bool), 8)}
     if codes:
-        parts["codes"] = CodeVectors(pairs, SIZES, 8)
-    encoder = SequenceEncoder(width=8, layers=1, heads=2, dropout=0.0, positions=6)
-    return SequenceModel(ItemVectors(parts), encoder, cosine=cosine, temperature=0.3)
+        parts["codes"] = CodeVectors(pairs, SIZES, 8, outputs)
+    encoder = SequenceEncoder(
+        width=8, layers=1, heads=2, dropout=0.0, positions=6, inputs=inputs, outputs=outputs
+    )
+    return SequenceModel(ItemVectors(parts, outputs), encoder, cosine=cosine, temperature=0.3)
 
 
 def batch():
@@ -43,15 +55,17 @@ def in_float64(tensor):
     return tensor.detach().double().numpy()
 
 
-def score(model, hidden, vector):
+def score(model, hidden, vector, part=None):
+    """Of a whole vector, or of one against a part of what was said."""
+    told = hidden if part is None else part
     if model.cosine:
-        return hidden @ vector / (np.linalg.norm(hidden) * np.linalg.norm(vector) * 0.3)
-    return hidden @ vector
+        return told @ vector / (np.linalg.norm(hidden) * np.linalg.norm(vector) * 0.3)
+    return told @ vector
 
 
 @pytest.mark.parametrize("cosine", [True, False])
-def test_item_softmax(cosine):
-    model = sequence_model(cosine=cosine)
+def test_item_softmax(cosine, positions):
+    model = sequence_model(cosine=cosine, positions=positions)
     hidden, targets = hidden_of(model)
     vectors = in_float64(model.items())
     expected = 0.0
@@ -62,14 +76,15 @@ def test_item_softmax(cosine):
 
 
 @pytest.mark.parametrize("cosine", [True, False])
-def test_level_softmax(cosine):
-    model = sequence_model(cosine=cosine)
+def test_level_softmax(cosine, positions):
+    model = sequence_model(cosine=cosine, positions=positions)
     hidden, targets = hidden_of(model)
     table = in_float64(model.items.parts["codes"].table.weight)
     expected = 0.0
     for row, target in zip(in_float64(hidden), targets.tolist(), strict=True):
-        for rows, wanted in ((table[:4], target // 3), (table[4:], target % 3)):
-            logits = [score(model, row, vector) for vector in rows]
+        levels = (table[:4], row[:8], target // 3), (table[4:], row[-8:], target % 3)
+        for rows, part, wanted in levels:
+            logits = [score(model, row, vector, part) for vector in rows]
             expected += (np.logaddexp.reduce(logits) - logits[wanted]) / (2 * len(targets))
     assert value(level_softmax(model)) == pytest.approx(expected, abs=1e-5)
 
@@ -80,9 +95,9 @@ def test_level_softmax_needs_codes():
 
 
 @pytest.mark.parametrize("cosine", [True, False])
-def test_sampled_softmax_tends_to_the_whole(cosine):
+def test_sampled_softmax_tends_to_the_whole(cosine, positions):
     """With many draws the estimate of the sum over the catalogue is the sum."""
-    model = sequence_model(cosine=cosine)
+    model = sequence_model(cosine=cosine, positions=positions)
     counts = torch.arange(ITEMS)
     whole = value(item_softmax(model))
     torch.manual_seed(1)

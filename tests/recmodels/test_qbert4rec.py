@@ -304,9 +304,12 @@ def test_unknown_items_can_be_skipped_and_seen_ones_left_out(model, dataset):
         model.recommend([history], unknown="ignore")
 
 
-@pytest.mark.parametrize("cosine", [True, False])
-def test_an_explanation_adds_up(dataset, cosine):
-    model = fit(dataset, cosine=cosine)
+@pytest.mark.parametrize(
+    ("positions", "cosine"),
+    [("item", True), ("item", False), ("code", True), ("transfer", False), ("transfer", True)],
+)
+def test_an_explanation_adds_up(dataset, positions, cosine):
+    model = fit(dataset, positions=positions, cosine=cosine)
     history = dataset.ids[dataset.histories[0]][-5:].tolist()
     best = model.recommend([history], k=3)
     found = model.explain(history, best.ids[0])
@@ -355,9 +358,31 @@ def test_a_model_of_some_parts_is_saved_and_loaded(dataset, parts, tmp_path):
     assert loaded.parameters == model.parameters
 
 
+@pytest.mark.parametrize("positions", ["code", "transfer"])
+def test_a_model_of_several_positions_an_item_ranks_and_is_stored(dataset, positions, tmp_path):
+    """Scores are products with the parts' sum, before and after a save, of a newcomer as well."""
+    model = fit(dataset, positions=positions)
+    # The masks of two further slots are all that there is more of.
+    assert model.parameters == fit(dataset).parameters + 2 * model.spec.width
+    text = dataset.features.modality("text")[0]
+    model.add({"text": text[:1]}, ids=["newcomer"])
+    parts = model.item_parts()
+    width = model.spec.width * model.tokenizer.code_length
+    assert {part.shape for part in parts.values()} == {(dataset.size + 1, width)}
+    scores = model.scores(dataset.histories)
+    assert scores.shape == (len(dataset.histories), dataset.size + 1)
+    assert np.isfinite(scores).all()
+    model.save(tmp_path / "m")
+    loaded = QBert4Rec.load(tmp_path / "m")
+    assert np.array_equal(loaded.scores(dataset.histories), scores)
+    assert loaded.spec == model.spec
+    assert loaded.parameters == model.parameters
+
+
+@pytest.mark.parametrize("positions", ["item", "code", "transfer"])
 @pytest.mark.parametrize("objective", ["sampled", "levels"])
-def test_other_objectives_learn(dataset, objective):
-    log = fit(dataset, objective=objective, negatives=64).log
+def test_other_objectives_learn(dataset, objective, positions):
+    log = fit(dataset, objective=objective, positions=positions, negatives=64).log
     assert log.finetuning.losses[-1] < log.pretraining.losses[0]
 
 
@@ -398,6 +423,8 @@ def test_bad_input_is_refused_by_name(model, dataset):
         QBert4RecSpec(item_parts=("codes", "codes"))
     with pytest.raises(ValueError, match="objective='levels' needs codes"):
         QBert4RecSpec(item_parts=("item",), objective="levels")
+    with pytest.raises(ValueError, match="positions='code' needs codes"):
+        QBert4RecSpec(item_parts=("item",), positions="code")
     with pytest.raises(ValueError, match="levels"):
         fit(dataset, levels=3)
     bare = Dataset("bare", dataset.ids, None, dataset.histories, dataset.users)
