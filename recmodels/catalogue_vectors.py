@@ -96,20 +96,18 @@ class CatalogueVectors:
         return found
 
     def given(self, ids: np.ndarray, features: Features) -> "CatalogueVectors":
-        """Return the vectors with the features of more items, or of others of the same id."""
+        """Return the vectors with the features of some items, which may be known already.
+
+        What else is known of an item stays; an item that comes anew has nothing else.
+        """
         if self.projection is None:
             return self
-        kept = IdIndex.of(ids).find(self.ids) < 0
-        width = len(self.projection.weight)
-        parts = {name: part[kept] for name, part in self.parts.items()}
-        more = {"features": self.projection.of(features)}
-        return CatalogueVectors(
-            np.concatenate([self.ids[kept], ids]),
-            {
-                name: np.concatenate(
-                    [part, more.get(name, np.zeros((len(ids), width), part.dtype))]
-                )
-                for name, part in parts.items()
-            },
-            self.projection,
-        )
+        at = self._index.find(ids)
+        new = at < 0
+        parts = {
+            name: np.concatenate([part, np.zeros((new.sum(), part.shape[1]), part.dtype)])
+            for name, part in self.parts.items()
+        }
+        rows = np.where(new, len(self.ids) + np.cumsum(new) - 1, at)
+        parts["features"][rows] = self.projection.of(features)
+        return CatalogueVectors(np.concatenate([self.ids, ids[new]]), parts, self.projection)

@@ -106,7 +106,7 @@ class _DomainVectors(ItemVectors):
     """The item vectors of some rows, by numbers that begin at 0; the parts are shared."""
 
     def __init__(self, items: ItemVectors, rows: slice) -> None:
-        super().__init__(dict(items.parts.items()))
+        super().__init__(dict(items.parts.items()), items.slots)
         self._rows = rows
 
     def forward(self, rows: Tensor | None = None) -> Tensor:

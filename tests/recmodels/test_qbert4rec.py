@@ -342,6 +342,13 @@ def test_features_of_added_items_are_kept(dataset, tmp_path):
     np.testing.assert_allclose(features[ids.index("twin")], same, atol=1e-5)
     assert np.abs(features[ids.index("stranger")] - same).max() > 1e-3
     assert not parts["item"][ids.index("twin")].any()
+    # What is there already, given once more, changes nothing.
+    model.add(twin, ids=dataset.ids[:1])
+    assert parts["item"][ids.index(dataset.ids[0])].any()
+    again = model.item_parts()
+    for name, part in parts.items():
+        np.testing.assert_allclose(again[name], part, atol=1e-5, err_msg=name)
+    parts = again
     model.save(tmp_path / "m")
     loaded = QBert4Rec.load(tmp_path / "m").item_parts()
     for name, part in parts.items():

@@ -17,10 +17,10 @@ from recmodels.data import (
     write_interactions,
     write_items,
 )
-from recmodels.domain_training import pretrain_domains, within_domains
+from recmodels.domain_training import _DomainVectors, pretrain_domains, within_domains
 from recmodels.encoder import SequenceEncoder
 from recmodels.evaluation import evaluate
-from recmodels.item_vectors import CodeVectors, FeatureVectors, ItemVectors
+from recmodels.item_vectors import CodeVectors, FeatureVectors, ItemVectors, OwnVectors
 from recmodels.masked_items import Lesson, Sequences
 from recmodels.objectives import item_softmax, sampled_softmax
 from recmodels.sequence_model import SequenceModel
@@ -234,6 +234,33 @@ def test_only_masks_and_no_fine_tuning_change_a_pretrained_model(model, tmp_path
 def test_other_objectives_pretrain(objective):
     log = pretrain(objective=objective, negatives=32).log
     assert log.pretraining.losses[-1] < log.pretraining.losses[0]
+
+
+@pytest.mark.parametrize("positions", ["code", "transfer"])
+def test_items_of_several_slots_pretrain_and_go_on(positions, tmp_path):
+    """The slots of a domain's item vectors are those of all: their sum is the item's vector."""
+    model = pretrain(positions=positions)
+    slots = model.tokenizer.code_length
+    rows = torch.arange(3, 9)
+    items = _DomainVectors(whole_items(slots), slice(3, 9))
+    assert items().shape == (6, slots * 4)
+    torch.testing.assert_close(items(), whole_items(slots)(rows))
+    tuned = model.finetune(PETS, progress=False)
+    tuned.save(tmp_path / "m")
+    loaded = QBert4Rec.load(tmp_path / "m")
+    scores = loaded.scores(PETS.histories)
+    assert np.array_equal(scores, tuned.scores(PETS.histories))
+
+
+def whole_items(slots):
+    """Item vectors of 12 items, the same at every call."""
+    torch.manual_seed(0)
+    codes = torch.stack([torch.arange(12) % 5] * slots, dim=1)
+    parts = {
+        "codes": CodeVectors(codes, (5,) * slots, 4, slots),
+        "item": OwnVectors(torch.ones(12, dtype=torch.bool), 4),
+    }
+    return ItemVectors(parts, slots)
 
 
 def test_before_fine_tuning_a_model_is_what_it_was(model, tmp_path):
