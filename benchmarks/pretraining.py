@@ -30,8 +30,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from recommendation import data_hash, gains, measured, processor, spread
+from recommendation import data_hash, gains, measure_and_keep, spread
 from recommenders import Made
+from turns import processor
 
 from recmodels import Optimisation, QBert4Rec
 from recmodels.baselines import Popularity
@@ -214,17 +215,7 @@ def keep(
         "threads": torch.get_num_threads(),
         "epochs": {phase: len(log.losses) for phase, log in made.logs.items()},
     }
-    for part in ("validation", "test") if final else ("validation",):
-        result[part] = measured(made, getattr(target.split(), part))
-    temporary = path.with_suffix(".part")
-    temporary.write_text(json.dumps(result))
-    temporary.replace(path)
-    shown = result["test" if final else "validation"]
-    print(
-        f"{path.stem:28s} HR@10 {shown['hr_10']:.4f}  NDCG@10 {shown['ndcg_10']:.4f}  "
-        f"{seconds:.0f} s",
-        flush=True,
-    )
+    measure_and_keep(path, result, made, target.split(), final)
 
 
 def print_table(folder: Path, tag: str, part: str) -> None:

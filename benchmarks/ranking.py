@@ -31,6 +31,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
+from turns import columns, processor
 
 from recmodels.ranking import (
     TopK,
@@ -249,14 +250,7 @@ def table(results: list[Result]) -> str:
         ]
         for r in results
     ]
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            text.rjust(width) if place else text.ljust(width)
-            for place, (text, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in [head, *rows]
-    )
+    return columns(head, rows)
 
 
 def main() -> None:
@@ -295,7 +289,7 @@ def main() -> None:
             "numpy": np.__version__,
             "torch": torch.__version__,
             "torch_threads": torch.get_num_threads(),
-            "processor": platform.machine(),
+            "processor": processor(),
             "results": [asdict(result) for result in results],
         }
         args.out.write_text(json.dumps(figures, indent=2) + "\n")

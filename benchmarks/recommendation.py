@@ -16,7 +16,6 @@ ones do not. Published rows are marked: other preprocessing or another order of 
 import argparse
 import hashlib
 import json
-import platform
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -26,9 +25,10 @@ import numpy as np
 import torch
 from published import PUBLISHED
 from recommenders import RECOMMENDERS, Made, Trial
+from turns import processor
 
 from recmodels.comparison import paired_bootstrap
-from recmodels.data import Dataset, Held, read_dataset
+from recmodels.data import Dataset, Held, Split, read_dataset
 from recmodels.evaluation import evaluate
 from recmodels.list_evaluation import evaluate_lists
 
@@ -100,15 +100,22 @@ def run(path: Path, name: str, trial: Trial, final: bool) -> None:
             if log.seconds
         },
     }
+    measure_and_keep(path, result, made, trial.split, final)
+
+
+def measure_and_keep(
+    path: Path, result: dict[str, Any], made: Made, split: Split, final: bool
+) -> None:
+    """Add the measures to a result, write it as a whole or not at all, and print a line."""
     for part in ("validation", "test") if final else ("validation",):
-        result[part] = measured(made, getattr(trial.split, part))
+        result[part] = measured(made, getattr(split, part))
     temporary = path.with_suffix(".part")
     temporary.write_text(json.dumps(result))
     temporary.replace(path)
     shown = result["test" if final else "validation"]
     print(
         f"{path.stem:28s} HR@10 {shown['hr_10']:.4f}  NDCG@10 {shown['ndcg_10']:.4f}  "
-        f"{fitted:.0f} s",
+        f"{result['seconds']:.0f} s",
         flush=True,
     )
 
@@ -137,14 +144,6 @@ def data_hash(dataset: Dataset) -> str:
         for name in sorted(dataset.features.modalities):
             checksum.update(np.ascontiguousarray(dataset.features.modality(name)[0]).tobytes())
     return checksum.hexdigest()[:12]
-
-
-def processor() -> str:
-    """Return the name of the processor."""
-    names = Path("/proc/cpuinfo")
-    lines = names.read_text().splitlines() if names.exists() else []
-    named = [line.split(": ")[1] for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor()
 
 
 def print_table(folder: Path, dataset: Dataset, part: str) -> None:

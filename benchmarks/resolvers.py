@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import scipy
+from turns import columns, processor
 
 from semantic_ids import NearestFree, Resolver, RQKMeans, Suffix
 from semantic_ids.codes import bucket_sizes, code_keys
@@ -243,14 +244,7 @@ def table(results: list[Result]) -> str:
         ]
         for r in results
     ]
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            text.rjust(width) if place else text.ljust(width)
-            for place, (text, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in [head, *rows]
-    )
+    return columns(head, rows)
 
 
 def main() -> None:
@@ -292,7 +286,7 @@ def main() -> None:
             "python": platform.python_version(),
             "numpy": np.__version__,
             "scipy": scipy.__version__,
-            "processor": platform.machine(),
+            "processor": processor(),
             "results": [asdict(result) for result in results],
         }
         args.out.write_text(json.dumps(figures, indent=2) + "\n")

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from turns import columns, processor
 
 from semantic_ids.trie import CodeTrie
 
@@ -158,14 +159,7 @@ def table(results: list[Result]) -> str:
         + [f"{masks:,.0f}" for masks in r.masks_a_second]
         for r in results
     ]
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            text.rjust(width) if place else text.ljust(width)
-            for place, (text, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in [head, *rows]
-    )
+    return columns(head, rows)
 
 
 def main() -> None:
@@ -191,7 +185,7 @@ def main() -> None:
             "numpy": np.__version__,
             "torch": torch.__version__,
             "torch_threads": torch.get_num_threads(),
-            "processor": platform.machine(),
+            "processor": processor(),
         }
         figures = {**settings, **versions, "results": [asdict(result) for result in results]}
         args.out.write_text(json.dumps(figures, indent=2) + "\n")
