@@ -1,7 +1,25 @@
 """The transformer that reads a history of item vectors."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+
+
+class _Layer(nn.TransformerEncoderLayer):
+    """A pre-norm layer that can leave out the positions that nobody reads."""
+
+    def at(self, stream: Tensor, there: Tensor, named: Tensor) -> Tensor:
+        """Return what `forward` has at the positions `named` (B, n), as (B, n, width)."""
+        rows = torch.arange(len(named), device=named.device)[:, None]
+        seen = self.norm1(stream)
+        attended, _ = self.self_attn(
+            seen[rows, named], seen, seen, key_padding_mask=~there, need_weights=False
+        )
+        found = stream[rows, named] + self.dropout1(attended)
+        inner = functional.gelu(self.linear1(self.norm2(found)))
+        return found + self.dropout2(self.linear2(inner))
 
 
 class SequenceEncoder(nn.Module):
@@ -62,7 +80,7 @@ class SequenceEncoder(nn.Module):
         self.position = nn.Embedding(positions, width)
         for weight in (self.mask, self.position.weight):
             nn.init.normal_(weight, std=width**-0.5)
-        layer = nn.TransformerEncoderLayer(
+        layer = _Layer(
             width,
             heads,
             dim_feedforward=4 * width,
@@ -75,9 +93,8 @@ class SequenceEncoder(nn.Module):
         # feed-forward matrices its random numbers took a quarter of a step on a CPU.
         layer.self_attn.dropout = 0.0
         layer.dropout.p = 0.0
-        self.transformer = nn.TransformerEncoder(
-            layer, layers, norm=nn.LayerNorm(width), enable_nested_tensor=False
-        )
+        self.norm = nn.LayerNorm(width)
+        self.transformer = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(width, width)
 
@@ -102,11 +119,20 @@ class SequenceEncoder(nn.Module):
         stream = torch.where(masked[..., None, None], masks[: self.inputs], slots) + places
         stream = stream.flatten(1, 2)
         there = ((items >= 0) | masked).repeat_interleave(self.inputs, dim=1)
-        if self.outputs == self.inputs:
-            found = self._all_see_all(stream, there).unflatten(1, (length, -1))[masked]
-        else:
-            found = self._with_more_slots(stream, there, masked, masks[self.inputs :], places)
-        return self.head(found).flatten(1)
+        # Each row has room for as many masked items as the row that has the most.
+        most = max(1, int(masked.sum(dim=1).max()))
+        at = masked.byte().argsort(dim=1, descending=True, stable=True)[:, :most]
+        wanted = masked.gather(1, at)
+        named = at[..., None] * self.inputs + torch.arange(self.inputs, device=at.device)
+        if more := self.outputs - self.inputs:
+            # The transformer knows order from the places alone: further slots may go to the end.
+            further = (masks[self.inputs :] + places[at]).flatten(1, 2)
+            behind = stream.shape[1] + torch.arange(most * more, device=at.device)
+            named = torch.cat([named, behind.view(most, more).expand(len(at), -1, -1)], dim=2)
+            stream = torch.cat([stream, further], dim=1)
+            there = torch.cat([there, wanted.repeat_interleave(more, dim=1)], dim=1)
+        found = self._all_see_all(stream, there, named.flatten(1)).unflatten(1, (most, -1))
+        return self.head(found[wanted]).flatten(1)
 
     def last(self, given: Tensor, items: Tensor) -> Tensor:
         """Read sequences and return the vector (B, T, width) after each position."""
@@ -116,7 +142,7 @@ class SequenceEncoder(nn.Module):
         itself = torch.eye(length, dtype=torch.bool, device=stream.device)
         seen = (there[:, None] & torch.ones_like(itself).tril()) | itself
         blind = ~seen.repeat_interleave(self.heads, dim=0)
-        return self.head(self.transformer(stream, mask=blind))
+        return self.head(self.norm(self.transformer(stream, mask=blind)))
 
     def _places(self, length: int) -> Tensor:
         return self.position.weight[:length].flip(0)
@@ -128,26 +154,10 @@ class SequenceEncoder(nn.Module):
             return slots
         return slots.unflatten(-2, (self.inputs, -1)).sum(dim=-2)
 
-    def _all_see_all(self, stream: Tensor, there: Tensor) -> Tensor:
-        return self.transformer(self.dropout(stream), src_key_padding_mask=~there)
-
-    def _with_more_slots(
-        self, stream: Tensor, there: Tensor, masked: Tensor, masks: Tensor, places: Tensor
-    ) -> Tensor:
-        """Read a stream that masked items add their further slots to: (M, outputs, width).
-
-        The transformer knows order from the places alone, so these slots may go to the end. Each
-        row has room for as many masked items as the row that has the most.
-        """
-        most = int(masked.sum(dim=1).max())
-        at = masked.byte().argsort(dim=1, descending=True, stable=True)[:, :most]
-        wanted = masked.gather(1, at)
-        further, more = masks + places[at], len(masks)
-        found = self._all_see_all(
-            torch.cat([stream, further.flatten(1, 2)], dim=1),
-            torch.cat([there, wanted.repeat_interleave(more, dim=1)], dim=1),
-        )
-        split = stream.shape[1]
-        first = found[:, :split].unflatten(1, (-1, self.inputs))[masked]
-        others = found[:, split:].unflatten(1, (most, more))[wanted]
-        return torch.cat([first, others], dim=1)
+    def _all_see_all(self, stream: Tensor, there: Tensor, named: Tensor) -> Tensor:
+        """Read a stream (B, S, width) and return what stands at `named`, (B, n, width)."""
+        stream = self.dropout(stream)
+        *others, last = self.transformer.layers
+        for layer in others:
+            stream = layer(stream, src_key_padding_mask=~there)
+        return self.norm(cast(_Layer, last).at(stream, there, named))

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from recmodels.item_vectors import CodeVectors
+from recmodels.product_cross_entropy import product_cross_entropy
 from recmodels.sequence_model import SequenceModel
 
 #: Takes sequences (B, T) of rows and which of them are to be named, (B, T) bool; gives a scalar.
@@ -23,7 +24,7 @@ def item_softmax(model: SequenceModel) -> Objective:
     def loss(items: Tensor, masked: Tensor) -> Tensor:
         vectors = model.items()
         hidden, targets = model.read(items, masked, vectors[items.clamp(min=0)])
-        return functional.cross_entropy(model.asked(hidden) @ model.answering(vectors).T, targets)
+        return product_cross_entropy(model.asked(hidden), model.answering(vectors), targets)
 
     return loss
 

@@ -98,6 +98,24 @@ def test_scores_are_products_with_item_vectors(model):
             assert scores[user, item] == pytest.approx(score, abs=1e-5)
 
 
+def test_the_last_layer_leaves_out_only_what_nobody_reads(model):
+    """Every position read in full by torch's own transformer, then those that are asked for."""
+    encoder = model.encoder
+    if encoder.outputs > encoder.inputs:
+        pytest.skip("test_slots.py spells out slots that are added")
+    items = torch.tensor([[-1, 3, 7, 2], [4, 4, 9, 1], [-1, -1, 5, 8]])
+    masked = torch.tensor([[0, 1, 0, 1], [0, 0, 1, 0], [0, 0, 1, 1]]).bool()
+    given = model.items().detach()[items.clamp(min=0)]
+    slots = given.unflatten(-1, (encoder.inputs, -1))
+    stream = torch.where(masked[..., None, None], encoder.mask.view(encoder.inputs, -1), slots)
+    stream = (stream + encoder.position.weight[:4].flip(0)[:, None]).flatten(1, 2)
+    there = (items >= 0).repeat_interleave(encoder.inputs, dim=1)
+    with torch.no_grad():
+        whole = encoder.head(encoder.norm(encoder.transformer(stream, src_key_padding_mask=~there)))
+        expected = whole.unflatten(1, (4, -1))[masked].flatten(1)
+        torch.testing.assert_close(encoder.masked(given, items, masked), expected)
+
+
 def test_every_history_is_scored_an_empty_one_too(either):
     scorer = SequenceScorer(either, max_history=8)
     scores = scorer.scores(Histories.of([[1, 2, 3], [5], []]))

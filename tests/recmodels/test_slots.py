@@ -144,7 +144,7 @@ def naive_transfer(model, items, masked):
             stream += [encoder.mask[:8] + place, encoder.mask[8:] + place]
         else:
             stream.append(vectors[item, :8] + vectors[item, 8:] + place)
-    found = encoder.head(encoder.transformer(torch.stack(stream)[None]))[0]
+    found = encoder.head(encoder.norm(encoder.transformer(torch.stack(stream)[None])))[0]
     return torch.stack([torch.cat([found[at] for at in two]) for two in wanted])
 
 
