@@ -94,12 +94,14 @@ def _shares_of_an_epoch(domains: list[MaskedBatches], epoch_size: int) -> list[M
 
 
 def _model_of_domain(model: SequenceModel, rows: slice) -> SequenceModel:
-    return SequenceModel(
+    part = SequenceModel(
         _DomainVectors(model.items, rows),
         model.encoder,
         cosine=model.cosine,
         temperature=model.temperature,
     )
+    part.repeat = model.repeat
+    return part
 
 
 class _DomainVectors(ItemVectors):

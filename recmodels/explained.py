@@ -16,7 +16,8 @@ class ExplainedItem:
 
     Attributes
     ----------
-    parts : what each level's code, the item's own vector and its features add to the score.
+    parts : what each level's code, the item's own vector and its features add to the score, and
+        its being in the history already.
     drops : for each item of the history that was read, its id and by how much the score falls
         without it, the largest first.
     """
@@ -59,10 +60,17 @@ def explained(
         own = {part: values[place : place + 1] / lengths[place] for part, values in parts.items()}
         drops = scores[0, place] - scores[1:, place]
         ranked = np.argsort(-drops, kind="stable").tolist()
+        times = int((history == rows[place]).sum())
         found.append(
             ExplainedItem(
-                score_parts(asked, own, 0, item=name),
+                _with_bonus(score_parts(asked, own, 0, item=name), times * scorer.bonus),
                 tuple((of_history[at], float(drops[at])) for at in ranked),
             )
         )
     return tuple(found)
+
+
+def _with_bonus(parts: ScoreParts, bonus: float) -> ScoreParts:
+    if not bonus:
+        return parts
+    return ScoreParts(parts.item, (*parts.names, "in the history"), (*parts.parts, bonus))

@@ -24,7 +24,13 @@ def item_softmax(model: SequenceModel) -> Objective:
     def loss(items: Tensor, masked: Tensor) -> Tensor:
         vectors = model.items()
         hidden, targets = model.read(items, masked, vectors[items.clamp(min=0)])
-        return product_cross_entropy(model.asked(hidden), model.answering(vectors), targets)
+        return product_cross_entropy(
+            model.asked(hidden),
+            model.answering(vectors),
+            targets,
+            seen=model.seen(items, masked),
+            bonus=model.bonus,
+        )
 
     return loss
 
@@ -67,6 +73,12 @@ def sampled_softmax(model: SequenceModel, counts: Tensor, negatives: int) -> Obj
         others = others.masked_fill(drawn == targets[:, None], -torch.inf)
         own = at[: items.numel()].view(items.shape)[masked]
         right = (asked * model.answering(vectors[own])).sum(dim=1)
+        seen = model.seen(at[: items.numel()].view(items.shape).where(items >= 0, -1), masked)
+        if seen is not None and model.bonus is not None:
+            times = asked.new_zeros(len(asked), len(rows))
+            times.scatter_add_(1, seen.clamp(min=0), (seen >= 0).to(times.dtype))
+            others = others + model.bonus * times[:, at[items.numel() :]]
+            right = right + model.bonus * times.gather(1, own[:, None]).squeeze(1)
         return (torch.logaddexp(right, others.logsumexp(dim=1)) - right).mean()
 
     return loss

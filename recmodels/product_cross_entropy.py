@@ -10,8 +10,15 @@ from torch.autograd.function import once_differentiable
 SCORES_AT_A_TIME = {"cpu": 2**20, "cuda": 2**27}
 
 
-def product_cross_entropy(asked: Tensor, answering: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean cross-entropy of scores ``asked @ answering.T``.
+def product_cross_entropy(
+    asked: Tensor,
+    answering: Tensor,
+    targets: Tensor,
+    *,
+    seen: Tensor | None = None,
+    bonus: Tensor | None = None,
+) -> Tensor:
+    """Return the mean cross-entropy of scores ``asked @ answering.T``, seen items' by a bonus more.
 
     It goes by blocks of rows, and a block's share of the gradients is taken while its scores are
     still in the cache: memory grows with the block, not with rows times items. Its gradient
@@ -22,6 +29,9 @@ def product_cross_entropy(asked: Tensor, answering: Tensor, targets: Tensor) -> 
     asked : (M, d) float, at least one row.
     answering : (N, d) float.
     targets : (M,) int64, below N.
+    seen : (M, S) int64, what each row has seen already, a negative number for nothing; each time
+        that an item stands there adds the bonus to its score.
+    bonus : a scalar; needed with `seen`.
 
     Returns
     -------
@@ -33,33 +43,41 @@ def product_cross_entropy(asked: Tensor, answering: Tensor, targets: Tensor) -> 
     >>> product_cross_entropy(asked, answering, torch.tensor([1, 0]))
     tensor(0.4100)
     """
-    return _ByBlocks.apply(asked, answering, targets)  # type: ignore[no-any-return]
+    if seen is None or bonus is None:
+        seen, bonus = targets.new_empty((len(targets), 0)), asked.new_zeros(())
+    return _ByBlocks.apply(asked, answering, targets, seen, bonus)  # type: ignore[no-any-return]
 
 
 class _ByBlocks(torch.autograd.Function):
     """Takes the gradients on the way forward: they need the scores, which nobody keeps."""
 
     @staticmethod
-    def forward(ctx: Any, asked: Tensor, answering: Tensor, targets: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, asked: Tensor, answering: Tensor, targets: Tensor, seen: Tensor, bonus: Tensor
+    ) -> Tensor:
         kind = "cuda" if asked.is_cuda else "cpu"
         rows = max(1, SCORES_AT_A_TIME[kind] // len(answering))
         total = torch.zeros((), device=asked.device)
         to_asked = torch.empty_like(asked, dtype=torch.float32)
         to_answering = torch.zeros_like(answering, dtype=torch.float32)
+        to_bonus = torch.zeros((), device=asked.device)
         for start in range(0, len(asked), rows):
-            block = asked[start : start + rows]
-            right = targets[start : start + rows, None]
+            block, had = asked[start : start + rows], seen[start : start + rows]
+            right, times = targets[start : start + rows, None], (had >= 0).float()
+            had = had.clamp(min=0)
             scores = (block @ answering.T).float()
+            scores.scatter_add_(1, had, times * bonus)
             slopes = scores.softmax(dim=1)
             # The chance of the likeliest item is 1 / N at least: its logarithm never overflows.
             whole = scores.amax(dim=1) - slopes.amax(dim=1).log()
             total += (whole - scores.gather(1, right).squeeze(1)).sum()
             if any(ctx.needs_input_grad):
                 slopes.scatter_add_(1, right, slopes.new_full(right.shape, -1.0))
+                to_bonus += (slopes.gather(1, had) * times).sum()
                 to_asked[start : start + rows] = slopes @ answering
                 to_answering += slopes.T @ block
-        ctx.save_for_backward(to_asked, to_answering)
-        ctx.kinds = asked.dtype, answering.dtype
+        ctx.save_for_backward(to_asked, to_answering, to_bonus)
+        ctx.kinds = asked.dtype, answering.dtype, bonus.dtype
         ctx.rows = len(asked)
         return total / len(asked)
 
@@ -67,8 +85,10 @@ class _ByBlocks(torch.autograd.Function):
     @once_differentiable
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, *grad_outputs: Tensor
-    ) -> tuple[Tensor, Tensor, None]:
+    ) -> tuple[Tensor, Tensor, None, None, Tensor]:
         share = grad_outputs[0] / ctx.rows
-        to_asked, to_answering = ctx.saved_tensors
-        first, second = ctx.kinds
-        return (to_asked * share).to(first), (to_answering * share).to(second), None
+        first, second, third = (
+            (slope * share).to(kind)
+            for slope, kind in zip(ctx.saved_tensors, ctx.kinds, strict=True)
+        )
+        return first, second, None, None, third

@@ -17,7 +17,7 @@ from recmodels.item_vectors import CodeVectors, shared
 from recmodels.qbert4rec_spec import QBert4RecSpec, spec_of
 from recmodels.qbert4rec_state import KIND, Stored
 from recmodels.qbert4rec_training import QBert4RecLog, train_stage_3
-from recmodels.ranking import Recommendations, best_of_products
+from recmodels.ranking import Recommendations
 from recmodels.sequence_model import SequenceScorer
 from recmodels.transfer import Transferable
 from semantic_ids import RQVAE, Features, Tokenizer, TokenizerSpec
@@ -142,7 +142,8 @@ class QBert4Rec(Transferable):
         ('codes',)
         """
         tokenizer = TokenizerSpec(fuser=DynamicFusion(id_in_code=True), quantizer=RQVAE())
-        return QBert4RecSpec(**{"tokenizer": tokenizer, "item_parts": ("codes",), **fields})
+        plain = {"tokenizer": tokenizer, "item_parts": ("codes",), "repeats": False}
+        return QBert4RecSpec(**{**plain, **fields})
 
     @property
     def parameters(self) -> int:
@@ -229,9 +230,7 @@ class QBert4Rec(Transferable):
         """
         rows = self._rows(histories, unknown)
         scorer = self._current()
-        best = best_of_products(
-            scorer.asked(rows), scorer.answering, k, seen=rows if exclude_seen else None
-        )
+        best = scorer.best(rows, k, exclude_seen=exclude_seen)
         return Recommendations.of(self.tokenizer.ids, best)
 
     def explain(

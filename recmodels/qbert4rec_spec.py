@@ -39,6 +39,9 @@ class QBert4RecSpec(Spec):
     cosine : whether an item's score is the cosine of the hidden vector and the item's, so the
         sum of its level logits relative to its length; if not, it is the plain sum.
     temperature : divides the cosines.
+    repeats : whether an item's score has a learnt bonus for each time that the history holds it;
+        below zero where people rarely come back to an item. It needs an objective that scores
+        items: ``"levels"`` leaves it at zero.
     objective : ``"items"`` is the cross-entropy over the catalogue, an item's score being the sum
         of its level logits; ``"sampled"`` estimates it from `negatives` items a step, for large
         catalogues; ``"levels"`` is the mean of the cross-entropies over the codes of each level.
@@ -64,6 +67,7 @@ class QBert4RecSpec(Spec):
     max_history: int = Field(default=50, ge=1)
     cosine: bool = True
     temperature: float = Field(default=0.07, gt=0, allow_inf_nan=False)
+    repeats: bool = True
     objective: Literal["items", "sampled", "levels"] = "items"
     negatives: int = Field(default=1024, ge=1)
     masks: MaskMix = MaskMix()

@@ -147,7 +147,13 @@ def _around(
         inputs=slots if spec.positions == "code" else 1,
         outputs=slots,
     )
-    return SequenceModel(items, encoder, cosine=spec.cosine, temperature=spec.temperature)
+    return SequenceModel(
+        items,
+        encoder,
+        cosine=spec.cosine,
+        temperature=spec.temperature,
+        repeats=spec.repeats,
+    )
 
 
 def _code_vectors(spec: QBert4RecSpec, tokenizer: Tokenizer) -> CodeVectors:

@@ -9,6 +9,7 @@ from recmodels.data import Histories
 from recmodels.data.batches import bucket_width
 from recmodels.encoder import SequenceEncoder
 from recmodels.item_vectors import ItemVectors
+from recmodels.ranking import TopK, add_to_seen, best_of_products
 
 
 class SequenceModel(nn.Module):
@@ -18,22 +19,34 @@ class SequenceModel(nn.Module):
     logits. With `cosine` both vectors are brought to length 1 first and the product is divided
     by the temperature.
 
+    With `repeats`, an item's score has a learnt bonus for each time that the history holds it.
+    Most people do not rate or buy a thing twice; since what is read and what is scored by are
+    one vector, a history's own items score high, and the encoder hardly learns otherwise.
+
     Parameters
     ----------
     items : the vectors that are read and scored by.
     encoder : what reads them.
     cosine : whether scores are cosines.
     temperature : divides the cosines.
+    repeats : whether to learn a bonus of items that a history holds.
     """
 
     def __init__(
-        self, items: ItemVectors, encoder: SequenceEncoder, *, cosine: bool, temperature: float
+        self,
+        items: ItemVectors,
+        encoder: SequenceEncoder,
+        *,
+        cosine: bool,
+        temperature: float,
+        repeats: bool = False,
     ) -> None:
         super().__init__()
         self.items = items
         self.encoder = encoder
         self.cosine = cosine
         self.temperature = temperature
+        self.repeat = nn.Parameter(torch.zeros(())) if repeats else None
 
     def read(self, items: Tensor, masked: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
         """Read sequences, and return what is to be said of which items.
@@ -55,6 +68,26 @@ class SequenceModel(nn.Module):
         else:
             hidden = self.encoder.masked(given, items, masked)
         return hidden, items[masked]
+
+    def seen(self, items: Tensor, masked: Tensor) -> Tensor | None:
+        """Return what each masked position sees of its sequence, (M, T) int64; -1 is nothing.
+
+        It is None without `repeats`.
+        """
+        if self.repeat is None:
+            return None
+        row, place = masked.nonzero(as_tuple=True)
+        if self.encoder.causal:
+            before = torch.arange(items.shape[1], device=items.device) < place[:, None]
+            return torch.where(before, items[row], -1)
+        return torch.where(masked, -1, items)[row]
+
+    @property
+    def bonus(self) -> Tensor | None:
+        """What an item's score has for each time that the history holds it; None for nothing."""
+        if self.repeat is None:
+            return None
+        return self.repeat / self.temperature if self.cosine else self.repeat
 
     def asked(self, hidden: Tensor) -> Tensor:
         """Bring hidden vectors (M, slots * width) to the length by which scores are taken."""
@@ -110,11 +143,27 @@ class SequenceScorer:
         """The item vectors (N, slots * width) float32 that scores are products with."""
         return self._answering.numpy(force=True)
 
+    @property
+    def bonus(self) -> float:
+        """What an item's score has for each time that the history holds it."""
+        bonus = self.model.bonus
+        return 0.0 if bonus is None else bonus.item()
+
     def scores(self, histories: Histories) -> np.ndarray:
         """Score the whole catalogue for each of n histories of rows, (n, N) float32."""
         with torch.inference_mode():
             asked = torch.from_numpy(self.asked(histories)).to(self._answering.device)
-            return (asked @ self._answering.T).numpy(force=True)
+            scores = (asked @ self._answering.T).numpy(force=True)
+        add_to_seen(scores, histories.last(self.max_history), self.bonus)
+        return scores
+
+    def best(self, histories: Histories, k: int, *, exclude_seen: bool = False) -> TopK:
+        """Rank the whole catalogue for each of n histories, as `scores` would, in blocks."""
+        seen, bonus = histories.last(self.max_history), self.bonus
+        if exclude_seen:
+            seen, bonus = histories, -np.inf
+        asked = self.asked(histories)
+        return best_of_products(asked, self.answering, k, seen=seen, bonus=bonus)
 
     def _asked(self, histories: Histories, width: int) -> np.ndarray:
         device = self._answering.device

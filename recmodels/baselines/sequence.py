@@ -38,6 +38,7 @@ class SequenceBaseline(Spec):
     max_history : items of a history that are read, the latest ones.
     cosine : whether an item's score is the cosine of the hidden vector and the item's.
     temperature : divides the cosines.
+    repeats : whether an item's score has a learnt bonus for each time that the history holds it.
     optimisation : how it is trained.
     batch_size : sequences of a step.
     epoch_size : most sequences of an epoch; of more, each epoch takes a new random choice.
@@ -53,6 +54,7 @@ class SequenceBaseline(Spec):
     max_history: int = Field(default=50, ge=1)
     cosine: bool = True
     temperature: float = Field(default=0.07, gt=0, allow_inf_nan=False)
+    repeats: bool = False
     optimisation: Optimisation = Optimisation(epochs=60, learning_rate=3e-3, patience=6)
     batch_size: int = Field(default=128, ge=1)
     epoch_size: int = Field(default=32768, ge=1)
@@ -124,7 +126,11 @@ class SequenceBaseline(Spec):
             causal=self._causal,
         )
         return SequenceModel(
-            ItemVectors(parts), encoder, cosine=self.cosine, temperature=self.temperature
+            ItemVectors(parts),
+            encoder,
+            cosine=self.cosine,
+            temperature=self.temperature,
+            repeats=self.repeats,
         )
 
     @property

@@ -5,7 +5,7 @@ from recmodels.ranking.draft import draft_then_verify
 from recmodels.ranking.exact import best_of_levels, best_of_products
 from recmodels.ranking.recommendations import ItemId, Recommendations
 from recmodels.ranking.scorer import Scorer
-from recmodels.ranking.seen import drop_seen, hide_seen
+from recmodels.ranking.seen import add_to_seen, drop_seen, hide_seen
 from recmodels.ranking.top import TopK, top_k
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Recommendations",
     "Scorer",
     "TopK",
+    "add_to_seen",
     "beam_search",
     "best_of_levels",
     "best_of_products",

@@ -8,7 +8,7 @@ from torch.nn.functional import embedding_bag
 
 from recmodels.data import Histories
 from recmodels.ranking.running import Running
-from recmodels.ranking.seen import check_seen, hide_in_place
+from recmodels.ranking.seen import add_to_seen, check_seen
 from recmodels.ranking.top import TopK
 
 #: Users whose scores are worked on together: their part of level logits stays in the cache.
@@ -25,6 +25,7 @@ def best_of_products(
     *,
     block: int = _BLOCK,
     seen: Histories | None = None,
+    bonus: float = -np.inf,
 ) -> TopK:
     """Find the items whose vectors have the largest products with each user's.
 
@@ -34,14 +35,15 @@ def best_of_products(
     items : (N, w) float, a vector for each item; may be mapped from a file.
     k : items a user, 1 to N.
     block : scores held at a time, where k is not more than `block / 128`.
-    seen : the n users' items that are left out; by default all are ranked.
+    seen : the n users' items that are scored otherwise; by default none are.
+    bonus : what each time that an item is seen adds to its score; by default it is left out.
 
     Returns
     -------
     TopK
         as `top_k(queries @ items.T, k)`, up to the rounding of products, which may differ with
-        the shape of a block; of equal scores the lowest row wins. With `seen`, a user with fewer
-        than k other items has row -1 at minus infinity in the places that are left.
+        the shape of a block; of equal scores the lowest row wins. A user with fewer than k items
+        that are not left out has row -1 at minus infinity in the places that are left.
 
     Raises
     ------
@@ -77,7 +79,7 @@ def best_of_products(
         of = queries[users].astype(dtype)
         return lambda block: of @ items[block].astype(dtype, copy=False).T
 
-    return _best(score, len(queries), len(items), k, dtype, block, seen)
+    return _best(score, len(queries), len(items), k, dtype, block, seen, bonus)
 
 
 def best_of_levels(
@@ -156,6 +158,7 @@ def _best(
     dtype: np.dtype,
     block: int,
     seen: Histories | None,
+    bonus: float = -np.inf,
 ) -> TopK:
     """Rank the items for each user by scores (u, I) that `score(users)(items)` makes anew."""
     if not 1 <= k <= items:
@@ -172,7 +175,7 @@ def _best(
         for some in _slices(items, max(k, block // (few.stop - few.start))):
             values = score_of(some)
             if hidden is not None:
-                hide_in_place(values, hidden, some.start)
+                add_to_seen(values, hidden, bonus, first=some.start)
             best.add(values)
         rows[few], scores[few] = best.top
     if seen is not None:

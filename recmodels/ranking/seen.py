@@ -1,4 +1,4 @@
-"""Leaving out the items that a user has seen already."""
+"""Leaving out the items that a user has seen already, or scoring them otherwise."""
 
 import numpy as np
 
@@ -31,16 +31,39 @@ def hide_seen(scores: np.ndarray, histories: Histories, *, first: int = 0) -> np
     """
     _check_users("scores", len(scores), histories)
     hidden = scores.copy()
-    hide_in_place(hidden, histories, first)
+    add_to_seen(hidden, histories, -np.inf, first=first)
     return hidden
 
 
-def hide_in_place(scores: np.ndarray, histories: Histories, first: int) -> None:
-    """Do what `hide_seen` does to the array itself."""
+def add_to_seen(scores: np.ndarray, histories: Histories, bonus: float, *, first: int = 0) -> None:
+    """Add a bonus, in place, to the scores of each user's items for each time they occur.
+
+    Parameters
+    ----------
+    scores : (n, I) float, of the items `first` to `first + I - 1`.
+    histories : of the n users; items outside this block play no part.
+    bonus : minus infinity leaves the items out.
+    first : row of the first item.
+
+    Raises
+    ------
+    ValueError
+        if there are not as many histories as rows of scores.
+
+    Examples
+    --------
+    >>> scores = np.array([[0.5, 0.25, 2.0]])
+    >>> add_to_seen(scores, Histories.of([[2, 0, 2]]), -0.5)
+    >>> scores
+    array([[0.  , 0.25, 1.  ]])
+    """
+    _check_users("scores", len(scores), histories)
+    if not bonus:
+        return
     users = np.repeat(np.arange(len(histories)), histories.lengths)
     column = histories.items.astype(np.int64) - first
     inside = (column >= 0) & (column < scores.shape[1])
-    scores[users[inside], column[inside]] = -np.inf
+    np.add.at(scores, (users[inside], column[inside]), scores.dtype.type(bonus))
 
 
 def drop_seen(top: TopK, histories: Histories, k: int) -> TopK:

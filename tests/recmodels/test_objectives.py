@@ -22,7 +22,7 @@ def positions(request):
     return request.param
 
 
-def sequence_model(*, cosine, codes=True, positions="item"):
+def sequence_model(*, cosine, codes=True, positions="item", bonus=None, causal=False):
     torch.manual_seed(0)
     inputs, outputs = POSITIONS[positions]
     pairs = torch.cartesian_prod(torch.arange(4), torch.arange(3))
@@ -30,9 +30,25 @@ def sequence_model(*, cosine, codes=True, positions="item"):
     if codes:
         parts["codes"] = CodeVectors(pairs, SIZES, 8, outputs)
     encoder = SequenceEncoder(
-        width=8, layers=1, heads=2, dropout=0.0, positions=6, inputs=inputs, outputs=outputs
+        width=8,
+        layers=1,
+        heads=2,
+        dropout=0.0,
+        positions=6,
+        causal=causal,
+        inputs=inputs,
+        outputs=outputs,
     )
-    return SequenceModel(ItemVectors(parts, outputs), encoder, cosine=cosine, temperature=0.3)
+    model = SequenceModel(
+        ItemVectors(parts, outputs),
+        encoder,
+        cosine=cosine,
+        temperature=0.3,
+        repeats=bonus is not None,
+    )
+    if bonus is not None:
+        torch.nn.init.constant_(model.repeat, bonus * (0.3 if cosine else 1))
+    return model
 
 
 def batch():
@@ -73,6 +89,28 @@ def test_item_softmax(cosine, positions):
         scores = [score(model, row, vector) for vector in vectors]
         expected += (np.logaddexp.reduce(scores) - scores[target]) / len(targets)
     assert value(item_softmax(model)) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("cosine", [True, False])
+@pytest.mark.parametrize("causal", [True, False])
+def test_an_item_that_was_seen_has_a_bonus_for_each_time(cosine, causal):
+    """Of masked sequences all that is not masked is seen, of causal ones what came before."""
+    model = sequence_model(cosine=cosine, bonus=-2.5, causal=causal)
+    items = torch.tensor([[-1, 3, 7, 0], [4, 4, 9, 11]])
+    masked = torch.tensor([[0, 1, 0, 1], [0, 0, 1, 0]]).bool()
+    seen = ([7], [7], [4, 4, 11]) if not causal else ([], [3, 7], [4, 4])
+    with torch.no_grad():
+        hidden, targets = model.read(items, masked, model.items()[items.clamp(min=0)])
+    expected = 0.0
+    for row, target, had in zip(in_float64(hidden), targets.tolist(), seen, strict=True):
+        scores = np.array([score(model, row, vector) for vector in in_float64(model.items())])
+        for item in had:
+            scores[item] -= 2.5
+        expected += (np.logaddexp.reduce(scores) - scores[target]) / len(targets)
+    assert item_softmax(model)(items, masked).item() == pytest.approx(expected, abs=1e-5)
+    torch.manual_seed(1)
+    sampled = sampled_softmax(model, torch.arange(ITEMS), 200_000)(items, masked).item()
+    assert sampled == pytest.approx(expected, rel=0.01)
 
 
 @pytest.mark.parametrize("cosine", [True, False])

@@ -10,6 +10,24 @@ from recmodels import product_cross_entropy as module
 from recmodels.product_cross_entropy import product_cross_entropy
 
 
+def loop_in_float64(asked, answering, targets, seen, bonus):
+    """A loop over rows and what each has seen."""
+    asked, answering, bonus = (
+        t.detach().double().requires_grad_() for t in (asked, answering, bonus)
+    )
+    losses = []
+    for row, target in enumerate(targets.tolist()):
+        times = torch.zeros(len(answering), dtype=torch.float64)
+        for item in seen[row].tolist():
+            if item >= 0:
+                times[item] += 1
+        scores = answering @ asked[row] + bonus * times
+        losses.append(scores.logsumexp(0) - scores[target])
+    loss = torch.stack(losses).mean()
+    loss.backward()
+    return loss, asked.grad, answering.grad, bonus.grad
+
+
 def vectors(rows, items, width, scale=1.0, seed=0):
     generator = torch.Generator().manual_seed(seed)
     asked = torch.randn(rows, width, generator=generator) * scale
@@ -40,6 +58,25 @@ def test_loss_and_gradients(rows, items, width, scores):
     close(loss, expected)
     close(asked.grad, 3 * to_asked)
     close(answering.grad, 3 * to_answering)
+
+
+@given(
+    st.integers(1, 12), st.integers(1, 9), st.integers(0, 6), st.integers(1, 60), st.floats(-9, 9)
+)
+def test_what_was_seen_has_a_bonus(rows, items, width, scores, bonus):
+    asked, answering, targets = vectors(rows, items, 4)
+    generator = torch.Generator().manual_seed(1)
+    seen = torch.randint(-2, items, (rows, width), generator=generator)
+    extra = torch.tensor(bonus, requires_grad=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(module.SCORES_AT_A_TIME, "cpu", scores)
+        loss = product_cross_entropy(asked, answering, targets, seen=seen, bonus=extra)
+    loss.backward()
+    found = loss, asked.grad, answering.grad, extra.grad
+    for one, other in zip(
+        found, loop_in_float64(asked, answering, targets, seen, extra), strict=True
+    ):
+        close(one, other)
 
 
 def test_scores_far_apart_stay_finite():

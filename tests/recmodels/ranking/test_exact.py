@@ -156,6 +156,22 @@ def test_seen_items_are_left_out(block):
         assert top.scores[user].tolist() == scores[user, left].tolist() + [-np.inf] * rest
 
 
+@pytest.mark.parametrize("bonus", [-3.0, 0.0, 3.0])
+@pytest.mark.parametrize("block", [7, 1 << 20])
+def test_seen_items_have_a_bonus_for_each_time(block, bonus):
+    rng = np.random.default_rng(0)
+    queries, vectors = rng.integers(-2, 3, (2, 30, 2)).astype(np.float32)
+    seen = Histories.of([rng.integers(0, 30, size=rng.integers(0, 20)) for _ in queries])
+    scores = queries @ vectors.T
+    for user, history in enumerate(seen):
+        for item in history:
+            scores[user, item] += bonus
+    top = best_of_products(queries, vectors, 12, block=block, seen=seen, bonus=bonus)
+    expected = top_k(scores, 12)
+    assert np.array_equal(top.rows, expected.rows)
+    assert np.array_equal(top.scores, expected.scores)
+
+
 def test_items_seen_are_left_out_of_sums_of_levels():
     logits = [np.array([[0.0, 1.0]])]
     top = best_of_levels(logits, np.array([[0], [1]]), 2, seen=Histories.of([[1]]))
