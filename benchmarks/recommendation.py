@@ -8,6 +8,9 @@ that a run goes on where it was stopped, and tables are made from what is there.
     python benchmarks/recommendation.py --data DATA/amazon18_scientific --seeds 0 1 2 \\
         --models popularity sasrec no-codes default paper random-codes --out runs/recommendation
 
+With published codes, figures are given once more as if codes were compared for strings: where
+they collide, an item answers for others (`string_matching.py`).
+
 `recommenders.py` names the models. What codes contribute is ``default`` minus ``no-codes``, over
 users in pairs, with a 95 % bootstrap interval; warm targets occur in training histories, cold
 ones do not. Published rows are marked: other preprocessing or another order of ties is possible.
@@ -25,10 +28,11 @@ import numpy as np
 import torch
 from published import PUBLISHED
 from recommenders import RECOMMENDERS, Made, Trial
+from string_matching import by_string
 from turns import processor
 
 from recmodels.comparison import paired_bootstrap
-from recmodels.data import Dataset, Held, Split, read_dataset
+from recmodels.data import Dataset, Held, read_dataset
 from recmodels.evaluation import evaluate
 from recmodels.list_evaluation import evaluate_lists
 
@@ -100,15 +104,15 @@ def run(path: Path, name: str, trial: Trial, final: bool) -> None:
             if log.seconds
         },
     }
-    measure_and_keep(path, result, made, trial.split, final)
+    measure_and_keep(path, result, made, trial, final)
 
 
 def measure_and_keep(
-    path: Path, result: dict[str, Any], made: Made, split: Split, final: bool
+    path: Path, result: dict[str, Any], made: Made, trial: Trial, final: bool
 ) -> None:
     """Add the measures to a result, write it as a whole or not at all, and print a line."""
     for part in ("validation", "test") if final else ("validation",):
-        result[part] = measured(made, getattr(split, part))
+        result[part] = measured(made, getattr(trial.split, part), trial.codes)
     temporary = path.with_suffix(".part")
     temporary.write_text(json.dumps(result))
     temporary.replace(path)
@@ -120,15 +124,20 @@ def measure_and_keep(
     )
 
 
-def measured(made: Made, held: Held) -> dict[str, Any]:
-    """Rank every held-out item, by scores where there are any."""
+def measured(made: Made, held: Held, codes: np.ndarray | None) -> dict[str, Any]:
+    """Rank every held-out item, by scores where there are any; and by colliding codes' strings."""
     started = time.perf_counter()
     if hasattr(made.recommender, "scores"):
         found = evaluate(made.recommender, held, progress=False)
     else:
         found = evaluate_lists(made.recommender, held, k=20, progress=False)
     seconds = time.perf_counter() - started
+    matching = {}
+    if codes is not None and hasattr(made.recommender, "scores"):
+        strings = by_string(made.recommender, codes, held)
+        matching = {"by_string": {name: getattr(strings, name) for name in MEASURES}}
     return {
+        **matching,
         **asdict(found.metrics),
         "users_per_second": round(len(held) / seconds),
         "ranks": found.ranks.tolist(),
@@ -170,6 +179,10 @@ def print_table(folder: Path, dataset: Dataset, part: str) -> None:
     for source, row in PUBLISHED.get(folder.name, {}).items() if part == "test" else ():
         cells = [f"{row[measure]:.4f}" if measure in row else "" for measure in MEASURES]
         print(f"| {source} (published) | | {' | '.join(cells)} | | | | |")
+    for name, results in found.items():
+        if "by_string" in results[0][part]:
+            strings = [[result[part]["by_string"][m] for result in results] for m in MEASURES]
+            print(f"| {name}, codes compared as strings | | {' | '.join(map(spread, strings))} |")
     targets = getattr(dataset.split(), part).targets
     warm = np.isin(targets, dataset.split().train.items)
     for base in ("no-codes", "random-codes"):

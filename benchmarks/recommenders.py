@@ -145,11 +145,14 @@ def content_knn(trial: Trial) -> Made:
     return Made(ContentKNN.fit(trial.split, trial.dataset.features))
 
 
-def sequence(spec: type[SASRec] | type[BERT4Rec], *parts: str) -> Recommender:
+def sequence(
+    spec: type[SASRec] | type[BERT4Rec], *parts: str, repeats: bool = False
+) -> Recommender:
     """Return a sequence baseline over some parts of item vectors."""
 
     def make(trial: Trial) -> Made:
-        made = spec.model_validate({"item_parts": parts, **trial.fields, "seed": trial.seed})
+        fixed = {"item_parts": parts, "repeats": repeats}
+        made = spec.model_validate({**fixed, **trial.fields, "seed": trial.seed})
         fitted = made.fit(trial.split, trial.dataset.features, progress=False)
         size = sum(array.size for array in fitted.weights().values())
         return Made(fitted, size, {"training": fitted.log}, made.model_dump(mode="json"))
@@ -170,6 +173,8 @@ RECOMMENDERS: dict[str, Recommender] = {
     "item-knn": lambda trial: Made(ItemKNN.fit(trial.split)),
     "content-knn": content_knn,
     "sasrec": sequence(SASRec, "item"),
+    "sasrec-repeats": sequence(SASRec, "item", repeats=True),
+    "sasrec-features-repeats": sequence(SASRec, "item", "features", repeats=True),
     "sasrec-features": sequence(SASRec, "item", "features"),
     "sasrec-features-only": sequence(SASRec, "features"),
     "bert4rec": sequence(BERT4Rec, "item"),
@@ -180,6 +185,7 @@ RECOMMENDERS: dict[str, Recommender] = {
     "random-codes": random_codes,
     "codes-only": codes_only,
     "concat": concat,
+    "no-repeats": lambda trial: default(replace(trial, fields={**trial.fields, "repeats": False})),
     "code-positions": with_positions("code"),
     "transfer": with_positions("transfer"),
     "rq-vae": with_quantizer(RQVAE()),

@@ -79,16 +79,14 @@ def length_batches(
 
 
 def bucket_width(longest: int, most: int) -> int:
-    """Round a width up to a power of two from 4, or to `most`, so that shapes recur.
+    """Round a width up to an even number from 4, beyond 12 to a multiple of 4, or to `most`.
 
-    A CPU prepares its matrix kernels anew for each shape that it meets.
+    A CPU prepares some matrix kernels anew for each shape that it meets: shapes should recur.
 
     Examples
     --------
-    >>> [bucket_width(longest, 51) for longest in (1, 5, 20, 40)]
-    [4, 8, 32, 51]
+    >>> [bucket_width(longest, 51) for longest in (1, 5, 13, 49)]
+    [4, 6, 16, 51]
     """
-    width = 4
-    while width < longest:
-        width *= 2
-    return min(width, most)
+    step = 2 if longest <= 12 else 4
+    return min(max(4, -(-longest // step) * step), most)
