@@ -32,7 +32,7 @@ from string_matching import by_string
 from turns import processor
 
 from recmodels.comparison import paired_bootstrap
-from recmodels.data import Dataset, Held, read_dataset
+from recmodels.data import Dataset, Held, Split, read_dataset
 from recmodels.evaluation import evaluate
 from recmodels.list_evaluation import evaluate_lists
 
@@ -104,15 +104,20 @@ def run(path: Path, name: str, trial: Trial, final: bool) -> None:
             if log.seconds
         },
     }
-    measure_and_keep(path, result, made, trial, final)
+    measure_and_keep(path, result, made, trial.split, final, trial.codes)
 
 
 def measure_and_keep(
-    path: Path, result: dict[str, Any], made: Made, trial: Trial, final: bool
+    path: Path,
+    result: dict[str, Any],
+    made: Made,
+    split: Split,
+    final: bool,
+    codes: np.ndarray | None = None,
 ) -> None:
     """Add the measures to a result, write it as a whole or not at all, and print a line."""
     for part in ("validation", "test") if final else ("validation",):
-        result[part] = measured(made, getattr(trial.split, part), trial.codes)
+        result[part] = measured(made, getattr(split, part), codes)
     temporary = path.with_suffix(".part")
     temporary.write_text(json.dumps(result))
     temporary.replace(path)

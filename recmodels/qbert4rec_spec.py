@@ -72,7 +72,7 @@ class QBert4RecSpec(Spec):
     negatives: int = Field(default=1024, ge=1)
     masks: MaskMix = MaskMix()
     pretraining: Optimisation = Optimisation(epochs=10, learning_rate=3e-3)
-    finetuning: Optimisation = Optimisation(epochs=12, learning_rate=3e-3, patience=3)
+    finetuning: Optimisation = Optimisation(epochs=24, learning_rate=3e-3, patience=4)
     batch_size: int = Field(default=256, ge=1)
     epoch_size: int = Field(default=32768, ge=1)
     device: Device = "cpu"
