@@ -13,13 +13,12 @@ import numpy as np
 
 from semantic_ids.codes import check_codes
 from semantic_ids.quantizers.beam import blocks, smallest
-from semantic_ids.quantizers.residual import half_norms, norm_bounds, two_least
+from semantic_ids.quantizers.residual import least, least_but
+from semantic_ids.quantizers.rounding import TINY32, UNIT32, half_norms, norm_bounds
 
-_UNIT32 = 2.0**-24  # unit roundoff of float32
 # Further than any entry in range can be (`check_range`). Infinity, which stands for entries that
 # repeat an earlier one, would meet the zeros with which matrix products fill up their blocks.
 _FAR = np.float32(np.finfo(np.float32).max / 4)
-_TINY32 = 2.0**-126  # smallest normal float32, what an underflow loses at most
 _BLOCK_VALUES = 1 << 21  # float64 values in work at a time
 _CACHED_VALUES = 1 << 17  # scores in work at a time: they stay in the processor's cache
 
@@ -137,10 +136,10 @@ class _Scoring:
         rows = np.ones((len(part), self._width + 1), dtype=np.float32)
         rows[:, :-1] = part
         scores = rows @ self._factors
-        best, others = two_least(scores)
+        best = least(scores)
         limits = scores.ravel()[best] + 2 * self._rounding_bounds(part)
         chosen = best - np.arange(len(part)) * scores.shape[1]
-        unsure = np.flatnonzero(others <= limits)
+        unsure = np.flatnonzero(least_but(scores, best) <= limits)
         if len(unsure):
             close = scores[unsure] <= limits[unsure, None]
             chosen[unsure] = self._decide(part[unsure], close)
@@ -155,8 +154,8 @@ class _Scoring:
         """
         terms = self._width + 1
         units = terms * norm_bounds(part) + (terms + 1) / 2 * self._largest
-        underflow = (terms + 2) * _TINY32
-        return (1.01 * _UNIT32 * self._largest * units + underflow).astype(np.float32)
+        underflow = (terms + 2) * TINY32
+        return (1.01 * UNIT32 * self._largest * units + underflow).astype(np.float32)
 
     def _decide(self, part: np.ndarray, close: np.ndarray) -> np.ndarray:
         """Choose among close entries in float64, (n,) indices."""

@@ -2,21 +2,21 @@
 
 Codes are defined by the greedy search in float64: level by level, the entry nearest to what is
 left over, the lowest index where two are equally near. `greedy_codes` finds the same codes with
-float32 matrix products: a decision closer than the bound of their rounding error is taken again
+faster matrix products: a decision closer than the bound of their rounding error is taken again
 in float64. So a row's code depends on the row alone, on no batch, order or thread.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from semantic_ids.codes import check_codes
 from semantic_ids.quantizers.beam import BeamSearch
+from semantic_ids.quantizers.rounding import half_norms, largest_norms, norm_bounds, score_bounds
+from semantic_ids.quantizers.screening import Screening, screening_for
 
-_UNIT32 = 2.0**-24  # unit roundoff of float32
-_TINY32 = 2.0**-126  # smallest normal float32, what an underflow loses at most
 _BLOCK_VALUES = 1 << 21  # numbers in work at a time
-_CACHED_VALUES = 1 << 18  # scores in work at a time: they stay in the processor's cache
+_CACHED_VALUES = 1 << 19  # scores in work at a time: they stay in the processor's cache
 _LEAST_ROWS = 256  # fewer would not be worth a matrix product's packing of the codebook
 
 
@@ -32,23 +32,34 @@ class ResidualCodebooks:
         self.codebooks = tuple(np.ascontiguousarray(book, dtype=np.float32) for book in codebooks)
         self.sizes = tuple(len(book) for book in self.codebooks)
         self.width = self.codebooks[0].shape[1]
-        self._negated = [np.ascontiguousarray(-book.T) for book in self.codebooks]
         self._half_norms = [half_norms(book) for book in self.codebooks]
-        self._largest = np.array(
-            [np.sqrt((book.astype(np.float64) ** 2).sum(axis=1).max()) for book in self.codebooks]
-        )
+        self._largest = largest_norms(self.codebooks)
 
-    def greedy_codes(self, matrix: np.ndarray) -> np.ndarray:
-        """Return the greedy codes (N, L) int32 of float32 rows (N, d)."""
+    def greedy_codes(
+        self, matrix: np.ndarray, screening: Callable[[int], Screening] | None = None
+    ) -> np.ndarray:
+        """Return the greedy codes (N, L) int32 of float32 rows (N, d).
+
+        Parameters
+        ----------
+        matrix : the rows.
+        screening : gives, for a number of rows at a time, how entries are looked through before
+            close ones are decided on; by default the fastest way here. It changes no code.
+        """
         codes = np.empty((len(matrix), len(self.sizes)), dtype=np.int32)
         rows = max(_LEAST_ROWS, _CACHED_VALUES // max(*self.sizes, self.width))
         work = _Work(min(rows, len(matrix)), self.sizes, self.width)
+        screen = (
+            screening_for(self.codebooks, len(matrix), rows)
+            if screening is None
+            else screening(rows)
+        )
         for start in range(0, len(matrix), rows):
             block = slice(start, start + rows)
-            codes[block] = self._greedy_block(matrix[block], work)
+            codes[block] = self._greedy_block(matrix[block], work, screen)
         return codes
 
-    def _greedy_block(self, x: np.ndarray, work: "_Work") -> np.ndarray:
+    def _greedy_block(self, x: np.ndarray, work: "_Work", screen: Screening) -> np.ndarray:
         codes = np.empty((len(x), len(self.sizes)), dtype=np.int32)
         bounds = self._rounding_bounds(x)
         left = x
@@ -59,15 +70,16 @@ class ResidualCodebooks:
                 self.codebooks[level - 1].take(codes[:, level - 1], 0, chosen, "clip")
                 left = np.subtract(left, chosen, out=work.residual[: len(x)])
             scores = work.scores[level][: len(x)]
-            np.matmul(left, self._negated[level], out=scores)
-            scores += self._half_norms[level]
-            best, others = two_least(scores)
-            limits = scores.ravel()[best] + 2 * bounds[:, level]
-            unsure = np.flatnonzero(others <= limits)
+            screen.score(level, left, scores)
+            best = least(scores)
             codes[:, level] = best - np.arange(len(x)) * size
+            limits = screen.limits(level, scores.ravel()[best], codes[:, level], bounds[:, level])
+            unsure = np.flatnonzero(least_but(scores, best) <= limits)
             if len(unsure):
                 near = scores[unsure] <= limits[unsure, None]
-                codes[unsure, level] = self._decide(x[unsure], codes[unsure, :level], near)
+                codes[unsure, level] = self._decide(
+                    x[unsure], left[unsure], codes[unsure, :level], near, bounds[unsure, level]
+                )
         return codes
 
     def _rounding_bounds(self, x: np.ndarray) -> np.ndarray:
@@ -76,17 +88,52 @@ class ResidualCodebooks:
         reach = norm_bounds(x)[:, None] + np.cumsum(np.append(0.0, self._largest[:-1]))
         return score_bounds(reach, self._largest, self.width, levels)
 
-    def _decide(self, x: np.ndarray, prefix: np.ndarray, close: np.ndarray) -> np.ndarray:
-        """Choose among close entries in float64, (n,) indices within the level."""
+    def _decide(
+        self,
+        x: np.ndarray,
+        left: np.ndarray,
+        prefix: np.ndarray,
+        near: np.ndarray,
+        bounds: np.ndarray,
+    ) -> np.ndarray:
+        """Choose among near entries, in float32 where that is enough, (n,) within the level."""
+        level = prefix.shape[1]
+        book, half_norms = self.codebooks[level], self._half_norms[level]
+        rows, entries = np.divmod(np.flatnonzero(near), near.shape[1])
+        scores = np.empty(len(rows), dtype=np.float32)
+        for some in self._slices(len(rows)):
+            scores[some] = np.vecdot(left[rows[some]], book[entries[some]])
+        np.subtract(half_norms[entries], scores, out=scores)
+        starts = np.searchsorted(rows, np.arange(len(near)))
+        limits = np.minimum.reduceat(scores, starts) + 2 * bounds
+        close = scores <= limits[rows]
+        sure = np.add.reduceat(close, starts, dtype=np.int64) == 1
+        chosen = np.empty(len(near), dtype=np.int64)
+        found = close & sure[rows]
+        chosen[rows[found]] = entries[found]
+        if not sure.all():
+            rest = close & ~sure[rows]
+            chosen[~sure] = self._nearest(x, prefix, rows[rest], entries[rest])
+        return chosen
+
+    def _nearest(
+        self, x: np.ndarray, prefix: np.ndarray, rows: np.ndarray, entries: np.ndarray
+    ) -> np.ndarray:
+        """Choose for each of the rows, which ascend, among its entries, in float64."""
         book = self.codebooks[prefix.shape[1]]
-        residual = self._residual(x, prefix)
-        distances = np.full(close.shape, np.inf)
-        rows, entries = np.nonzero(close)
+        some, at = np.unique(rows, return_inverse=True)
+        residual = self._residual(x[some], prefix[some])
+        distances = np.empty(len(rows))
+        for pairs in self._slices(len(rows)):
+            apart = residual[at[pairs]] - book[entries[pairs]]
+            distances[pairs] = (apart**2).sum(axis=1)
+        order = np.lexsort((entries, distances, at))
+        return entries[order[np.searchsorted(at, np.arange(len(some)))]]
+
+    def _slices(self, pairs: int) -> Iterator[slice]:
+        """Go through pairs of rows and entries, as many at a time as may be in work."""
         step = max(1, _BLOCK_VALUES // self.width)
-        for start in range(0, len(rows), step):
-            r, e = rows[start : start + step], entries[start : start + step]
-            distances[r, e] = ((residual[r] - book[e]) ** 2).sum(axis=1)
-        return distances.argmin(axis=1)
+        return (slice(start, start + step) for start in range(0, pairs, step))
 
     def _residual(self, x: np.ndarray, prefix: np.ndarray) -> np.ndarray:
         residual = x.astype(np.float64)
@@ -145,80 +192,36 @@ class _Work:
         self.entries = np.empty((rows, width), dtype=np.float32)
 
 
-def two_least(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return where in all scores (n, K) each row's least lies, (n,), and its least but one.
-
-    Looking for the least twice is faster than comparing all with the first. Of equal ones the
-    first is the least and the second the other; where K = 1 the other is infinite.
-
-    Parameters
-    ----------
-    scores : C-contiguous; left as they were.
+def least(scores: np.ndarray) -> np.ndarray:
+    """Return where in all scores (n, K), row after row, each row's least lies, the first one.
 
     Examples
     --------
-    >>> best, others = two_least(np.array([[3.0, 1.0, 2.0], [5.0, 6.0, 5.0]]))
-    >>> best.tolist(), others.tolist()
-    ([1, 3], [2.0, 5.0])
+    >>> least(np.array([[3.0, 1.0, 2.0], [5.0, 6.0, 5.0]])).tolist()
+    [1, 3]
     """
-    flat, starts = scores.reshape(-1), np.arange(len(scores)) * scores.shape[1]
-    best = starts + scores.argmin(axis=1)
-    least = flat[best]
+    return np.arange(len(scores)) * scores.shape[1] + scores.argmin(axis=1)
+
+
+def least_but(scores: np.ndarray, best: np.ndarray) -> np.ndarray:
+    """Return each row's least score but the one at `best`, (n,); infinite where K = 1.
+
+    Looking for the least twice is faster than comparing all with the first.
+
+    Parameters
+    ----------
+    scores : (n, K), C-contiguous; left as they were.
+    best : (n,), as `least` has them.
+
+    Examples
+    --------
+    >>> scores = np.array([[3.0, 1.0, 2.0], [5.0, 6.0, 5.0]])
+    >>> least_but(scores, least(scores)).tolist()
+    [2.0, 5.0]
+    """
+    flat = scores.reshape(-1)
+    kept = flat[best]
     flat[best] = np.inf
-    others = flat[starts + scores.argmin(axis=1)]
-    flat[best] = least
-    return best, others
-
-
-def norm_bounds(x: np.ndarray) -> np.ndarray:
-    """Return bounds (n,) float64 of the norms of float32 rows (n, d), hardly above them.
-
-    A sum of d squares in float32 is off by some d u of itself, and by what underflows.
-
-    Examples
-    --------
-    >>> norm_bounds(np.array([[3.0, 4.0]], dtype=np.float32)).round(5).tolist()
-    [5.0]
-    """
-    width = x.shape[1]
-    squares = np.vecdot(x, x).astype(np.float64)
-    return np.sqrt((1 + 2 * width * _UNIT32) * squares + width * _TINY32)
-
-
-def score_bounds(
-    reach: np.ndarray, largest: np.ndarray | float, width: int, levels: np.ndarray | int = 0
-) -> np.ndarray:
-    """Bound the rounding error of scores |c|^2 / 2 - rc in float32.
-
-    With u the unit roundoff, R the reach and C the largest norm: a product of d terms errs by at
-    most (d + 1) u R C, the residual r it starts from by one u R a level, the half norm and the sum
-    by u C (C + R). Besides, each of these operations may underflow.
-
-    Parameters
-    ----------
-    reach : bounds of |r| at the first level, and of all that is taken away before later ones.
-    largest : largest norm of an entry c.
-    width : number d of columns.
-    levels : how many entries have been taken away from r.
-
-    Examples
-    --------
-    >>> bool(score_bounds(np.array([1.0]), 1.0, 8)[0] < 1e-6)
-    True
-    """
-    units = (width + levels + 3) * reach + 2 * largest
-    underflow = (width + 3) * _TINY32
-    return (1.01 * _UNIT32 * largest * units + underflow).astype(np.float32)
-
-
-def half_norms(book: np.ndarray) -> np.ndarray:
-    """Return half the squared norms of entries (K,) float32, infinite for a repeated entry.
-
-    Of equal entries the first is always chosen; leaving the others out saves deciding it.
-    """
-    half = ((book.astype(np.float64) ** 2).sum(axis=1) / 2).astype(np.float32)
-    _, first = np.unique(book, axis=0, return_index=True)
-    repeated = np.ones(len(book), dtype=bool)
-    repeated[first] = False
-    half[repeated] = np.inf
-    return half
+    others = flat[least(scores)]
+    flat[best] = kept
+    return others

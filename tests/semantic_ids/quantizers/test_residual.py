@@ -4,12 +4,15 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
 from semantic_ids.quantizers import beam, residual
-from semantic_ids.quantizers.residual import ResidualCodebooks, norm_bounds, two_least
+from semantic_ids.quantizers.residual import ResidualCodebooks, least, least_but
+from semantic_ids.quantizers.rounding import norm_bounds
+from semantic_ids.quantizers.screening import BFloat16, Float32, has_bfloat16, screening_for
 
 SEEDS = st.integers(0, 2**32 - 1)
 SIZES = st.lists(st.integers(1, 20), min_size=1, max_size=4).map(tuple)
@@ -35,6 +38,21 @@ def direct_errors(books, x, codes):
 
 # --- the greedy search
 
+SCREENINGS = {
+    "float32": lambda books: lambda rows: Float32(books),
+    "bfloat16": lambda books: lambda rows: BFloat16(books, rows),
+}
+
+
+@pytest.fixture(params=SCREENINGS, scope="module")
+def greedy(request):
+    """The greedy codes of rows, found by way of products in either precision."""
+
+    def codes(books, x):
+        return ResidualCodebooks(books).greedy_codes(x, SCREENINGS[request.param](books))
+
+    return codes
+
 
 @given(
     seed=SEEDS,
@@ -44,28 +62,30 @@ def direct_errors(books, x, codes):
     exponent=st.integers(-24, 15),
     offset=st.sampled_from([0, 1, 1000]),
 )
-def test_codes_are_nearest_level_by_level(brute_force, seed, n, width, sizes, exponent, offset):
+def test_codes_are_nearest_level_by_level(
+    brute_force, greedy, seed, n, width, sizes, exponent, offset
+):
     rng = np.random.default_rng(seed)
     scale = np.float32(10.0**exponent)
     books = [book * scale for book in random_books(rng, sizes, width)]
     books[0] += scale * np.float32(offset)
     x = (offset + rng.normal(size=(n, width)).astype(np.float32)) * scale
-    codes = ResidualCodebooks(books).greedy_codes(x)
+    codes = greedy(books, x)
     assert codes.dtype == np.int32
     assert np.array_equal(codes, brute_force(books, x))
 
 
 @given(seed=SEEDS, n=st.integers(1, 40), width=st.integers(1, 4), sizes=SIZES)
-def test_of_equally_near_entries_the_first_is_chosen(brute_force, seed, n, width, sizes):
+def test_of_equally_near_entries_the_first_is_chosen(brute_force, greedy, seed, n, width, sizes):
     # On a small grid all arithmetic is exact, and ties and repeated entries are everywhere.
     rng = np.random.default_rng(seed)
     books = [rng.integers(-2, 3, size=(size, width)).astype(np.float32) for size in sizes]
     x = rng.integers(-4, 5, size=(n, width)).astype(np.float32) / 2
-    assert np.array_equal(ResidualCodebooks(books).greedy_codes(x), brute_force(books, x))
+    assert np.array_equal(greedy(books, x), brute_force(books, x))
 
 
 @given(seed=SEEDS, width=st.integers(1, 64), ulps=st.integers(1, 3))
-def test_entries_a_rounding_apart_are_told_apart(brute_force, seed, width, ulps):
+def test_entries_a_rounding_apart_are_told_apart(brute_force, greedy, seed, width, ulps):
     rng = np.random.default_rng(seed)
     books = []
     for book in random_books(rng, (6, 6, 6), width):
@@ -74,29 +94,68 @@ def test_entries_a_rounding_apart_are_told_apart(brute_force, seed, width, ulps)
             near = np.nextafter(near, rng.choice([-9, 9], size=near.shape).astype(np.float32))
         books.append(np.concatenate([near, book, near[::-1]])[rng.permutation(18)])
     x = rng.normal(size=(60, width)).astype(np.float32)
-    assert np.array_equal(ResidualCodebooks(books).greedy_codes(x), brute_force(books, x))
+    assert np.array_equal(greedy(books, x), brute_force(books, x))
 
 
-def test_levels_of_very_different_length(brute_force):
+def test_levels_of_very_different_length(brute_force, greedy):
     rng = np.random.default_rng(0)
     # Spread as far as float64 can tell a distance with an entry from one without.
     books = [rng.normal(size=(16, 8)) * 10.0**e for e in (6, -1, 3, -2)]
     books = [book.astype(np.float32) for book in books]
     x = (rng.normal(size=(300, 8)) * 1e6).astype(np.float32)
-    assert np.array_equal(ResidualCodebooks(books).greedy_codes(x), brute_force(books, x))
+    assert np.array_equal(greedy(books, x), brute_force(books, x))
 
 
-def test_a_repeated_entry_is_never_the_later_one():
+def test_a_repeated_entry_is_never_the_later_one(greedy):
     book = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
-    codes = ResidualCodebooks([np.tile(book, (4, 1))]).greedy_codes(book)
+    codes = greedy([np.tile(book, (4, 1))], book)
     assert codes[:, 0].tolist() == [0, 1, 2, 3, 4]
 
 
-def test_a_codebook_of_one_vector_repeated():
-    codes = ResidualCodebooks([np.full((7, 3), 0.1, dtype=np.float32)]).greedy_codes(
-        np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
-    )
+def test_a_codebook_of_one_vector_repeated(greedy):
+    x = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+    codes = greedy([np.full((7, 3), 0.1, dtype=np.float32)], x)
     assert (codes == 0).all()
+
+
+def test_what_bfloat16_rounds_most_is_decided_rightly(brute_force, greedy):
+    """All numbers lie halfway between two of bfloat16, which so mistakes the nearest entry."""
+    rng = np.random.default_rng(0)
+
+    def halfway(*shape):
+        signs, steps = rng.choice([-1, 1], shape), 2 * rng.integers(0, 128, shape) + 1
+        return (signs * (1 + steps / 256)).astype(np.float32)
+
+    books, x = [halfway(64, 16), halfway(64, 16) / 4], halfway(2000, 16)
+    expected = brute_force(books, x)
+    assert np.array_equal(greedy(books, x), expected)
+    rounded = [torch.from_numpy(part).bfloat16().float().numpy() for part in (x, books[0])]
+    assert (brute_force([rounded[1]], rounded[0])[:, 0] != expected[:, 0]).sum() > 10
+
+
+@given(seed=SEEDS, width=st.integers(1, 40), exponent=st.integers(-12, 12))
+def test_bfloat16_is_not_off_by_more_than_its_bounds(seed, width, exponent):
+    """What is written and allowed for is on the right side of the score, by numbers in float64."""
+    rng = np.random.default_rng(seed)
+    scale = np.float32(10.0**exponent)
+    book, x = (scale * rng.normal(size=(30, width)).astype(np.float32) for _ in range(2))
+    search, screen = ResidualCodebooks([book]), BFloat16([book], 30)
+    written = np.empty((30, 30), dtype=np.float32)
+    screen.score(0, x, written)
+    best = written.argmin(axis=1)
+    limits = screen.limits(0, written.min(axis=1), best, search._rounding_bounds(x)[:, 0])
+    wide = book.astype(np.float64)
+    true = (wide**2).sum(axis=1) / 2 - x.astype(np.float64) @ wide.T
+    assert (true[np.arange(30), best] < limits + 1e-9 * scale**2).all()
+    surely_worse = written > limits[:, None]
+    assert (true[surely_worse] > true.min(axis=1)[surely_worse.nonzero()[0]]).all()
+
+
+@pytest.mark.skipif(not has_bfloat16(), reason="the processor has no products of bfloat16")
+def test_many_rows_are_screened_in_bfloat16():
+    books = random_books(np.random.default_rng(0), (8, 8), 4)
+    assert isinstance(screening_for(books, 5000, 100), BFloat16)
+    assert isinstance(screening_for(books, 50, 100), Float32)
 
 
 @given(seed=SEEDS, sizes=SIZES, n=st.integers(2, 60))
@@ -140,7 +199,8 @@ def test_the_two_least_are_those_of_sorting(seed, n, width, few):
     rng = np.random.default_rng(seed)
     scores = rng.integers(0, 4 if few else 10**6, size=(n, width)).astype(np.float32)
     before = scores.copy()
-    best, others = two_least(scores)
+    best = least(scores)
+    others = least_but(scores, best)
     order = np.argsort(before, axis=1, kind="stable")
     ordered = np.append(np.sort(before, axis=1), np.full((n, 1), np.inf), axis=1)
     assert np.array_equal(best, order[:, 0] + np.arange(n) * width)

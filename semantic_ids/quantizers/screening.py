@@ -1,0 +1,159 @@
+"""Scores of entries by matrix products of low precision, and how far these may be off.
+
+What is nearest by more than the rounding error is nearest; the few rows of which that cannot be
+said are decided anew, with higher precision. So a coarser product changes no code, only how many
+rows are decided twice.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from semantic_ids.quantizers.rounding import TINY32, half_norms, norm_bounds
+
+_UNIT16 = 2.0**-8  # unit roundoff of bfloat16
+
+#: Rows from which on codebooks are worth to be rounded, and multiplications from which on torch
+#: is worth to be imported.
+_WORTH_ROUNDING = 4096
+_WORTH_AN_IMPORT = 2e11
+
+
+class Screening(Protocol):
+    """Scores |c|^2 / 2 - rc of the entries c of each level, for one search at a time."""
+
+    def score(self, level: int, left: np.ndarray, scores: np.ndarray) -> None:
+        """Write scores (n, K) of rows r of `left` (n, d) float32, or what they are at least.
+
+        What is written may be less than a score by as much as the entry, for such a row, may be
+        off more than others.
+        """
+        ...
+
+    def limits(
+        self, level: int, lowest: np.ndarray, chosen: np.ndarray, float32: np.ndarray
+    ) -> np.ndarray:
+        """Return above what a score as written is surely worse than a row's best, (n,).
+
+        Parameters
+        ----------
+        level : that was scored last.
+        lowest : (n,) the least of what was written.
+        chosen : (n,) the entries that have it.
+        float32 : (n,) how far float32 may round scores.
+        """
+        ...
+
+
+class Float32:
+    """Products in float32, by numpy.
+
+    Parameters
+    ----------
+    codebooks : one float32 array (K_l, d) a level.
+    """
+
+    def __init__(self, codebooks: Sequence[np.ndarray]) -> None:
+        self._negated = [np.ascontiguousarray(-book.T) for book in codebooks]
+        self._half_norms = [half_norms(book) for book in codebooks]
+
+    def score(self, level: int, left: np.ndarray, scores: np.ndarray) -> None:
+        """Write the scores; all of a row may be off as far."""
+        np.matmul(left, self._negated[level], out=scores)
+        scores += self._half_norms[level]
+
+    def limits(
+        self, level: int, lowest: np.ndarray, chosen: np.ndarray, float32: np.ndarray
+    ) -> np.ndarray:
+        """Return the limits: both the best and another may be off by `float32`."""
+        return lowest + 2 * float32
+
+
+class BFloat16:
+    """Products in bfloat16, by torch, for processors that have instructions for them.
+
+    With u the unit roundoff, a row r is off by up to u |r|, an entry c by what it lost, and their
+    product p is rounded by up to u |p|, where |p| <= |c|^2 / 2 + |s| for the score s. How far
+    entries may be off differs so much with their length that each has a bound of its own,
+    B = |r| a + f, which is taken off its score; u |s| is left for the limits.
+
+    Parameters
+    ----------
+    codebooks : one float32 array (K_l, d) a level.
+    rows : the most that are scored together.
+    """
+
+    def __init__(self, codebooks: Sequence[np.ndarray], rows: int) -> None:
+        import torch
+
+        self._torch = torch
+        self._entries = [torch.from_numpy(-book.T).bfloat16().contiguous() for book in codebooks]
+        self._by_norm, self._fixed, self._added = [], [], []
+        for book, entries in zip(codebooks, self._entries, strict=True):
+            lost = book + entries.float().numpy().T  # exact
+            norms, losses = (
+                np.sqrt((array.astype(np.float64) ** 2).sum(axis=1)) for array in (book, lost)
+            )
+            tiny = 2 * book.shape[1] * TINY32  # numbers that small may count as zero
+            # A hundredth more than u, for the roundings of the bounds and for products of u.
+            by_norm = 1.01 * (_UNIT16 * norms + (1 + _UNIT16) * losses + tiny)
+            fixed = 1.01 * (_UNIT16 * norms**2 / 2 + tiny * (1 + norms))
+            self._by_norm.append(torch.from_numpy(by_norm).float())
+            self._fixed.append(torch.from_numpy(fixed).float())
+            self._added.append(torch.from_numpy(half_norms(book)) - self._fixed[-1])
+        width, most = codebooks[0].shape[1], max(map(len, codebooks))
+        self._left = torch.empty((rows, width), dtype=torch.bfloat16)
+        self._products = torch.empty(rows * most, dtype=torch.bfloat16)
+        self._norms = torch.empty(0)
+
+    def score(self, level: int, left: np.ndarray, scores: np.ndarray) -> None:
+        """Write the scores, each less its entry's bound."""
+        torch = self._torch
+        with torch.inference_mode():
+            low = self._left[: len(left)].copy_(torch.from_numpy(left))
+            products = self._products[: scores.size].view(scores.shape)
+            torch.mm(low, self._entries[level], out=products)
+            written = torch.from_numpy(scores)
+            torch.add(products, self._added[level], out=written)
+            self._norms = torch.from_numpy(norm_bounds(left)).float()
+            written.addr_(self._norms, self._by_norm[level], alpha=-1)
+
+    def limits(
+        self, level: int, lowest: np.ndarray, chosen: np.ndarray, float32: np.ndarray
+    ) -> np.ndarray:
+        """Return the limits.
+
+        The best, of score s and bound B, is s + B + u |s| at most. Another, worse by D, is off
+        by up to its own bound and u |s| + u D: it is surely worse where D (1 - u), less its
+        bound, is more than B + 2 u |s|.
+        """
+        own = (self._norms * self._by_norm[level][chosen] + self._fixed[level][chosen]).numpy()
+        best = lowest.astype(np.float64) + own
+        apart = own + 2.02 * _UNIT16 * np.abs(best) + 4 * float32.astype(np.float64)
+        return (best + apart / (1 - 1.01 * _UNIT16)).astype(np.float32)
+
+
+def screening_for(codebooks: Sequence[np.ndarray], rows: int, block: int) -> Screening:
+    """Return the fastest screening for so many rows here, so many at a time.
+
+    Parameters
+    ----------
+    codebooks : one float32 array (K_l, d) a level.
+    rows : to be encoded.
+    block : the most that are scored together.
+    """
+    work = float(rows) * sum(book.size for book in codebooks)
+    has_torch = "torch" in sys.modules or work > _WORTH_AN_IMPORT
+    if rows >= _WORTH_ROUNDING and has_torch and has_bfloat16():
+        return BFloat16(codebooks, block)
+    return Float32(codebooks)
+
+
+def has_bfloat16() -> bool:
+    """Return whether the processor multiplies matrices of bfloat16 itself."""
+    import torch
+
+    known = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(known.get("avx512_bf16") or known.get("amx_bf16"))
