@@ -1,5 +1,6 @@
 """A fitted `DynamicFusion`: a pure function from features, and ids, to fused vectors."""
 
+import copy
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -70,6 +71,9 @@ class FittedDynamicFusion(FittedFuser):
         self.widths = {name: one.tokens * one.columns for name, one in inputs.items()}
         self.log = log
         self._network = network
+        # As it was trained, but in float64: some matrix kernels add in another order at the end
+        # of a block than inside, and rounding to float32 undoes what float64 had left of that.
+        self._wide = copy.deepcopy(network).double()
         self._ids = ids
         self._index = IdIndex.of(ids)
 
@@ -118,9 +122,9 @@ class FittedDynamicFusion(FittedFuser):
     def inverse(self, matrix: np.ndarray) -> dict[str, np.ndarray]:
         """Rebuild each modality from fused vectors by the trained heads."""
         with torch.inference_mode(), one_thread():
-            rebuilt = self._network.rebuild(torch.from_numpy(np.asarray(matrix, np.float32)))
+            rebuilt = self._wide.rebuild(torch.from_numpy(np.asarray(matrix, np.float64)))
         return {
-            name: one.backward(values.numpy())
+            name: one.backward(values.float().numpy())
             for (name, one), values in zip(self.inputs.items(), rebuilt, strict=True)
         }
 
@@ -141,16 +145,17 @@ class FittedDynamicFusion(FittedFuser):
             rows = np.full(_BLOCK, -1)
             if self._choices.id_in_code and block.ids is not None:
                 rows[:n] = self._query_rows(block.ids)
-            queries = self._network.common + self._own(torch.from_numpy(rows))
-            aligned = self._network.align(
-                [torch.from_numpy(_padded(value, spare)) for value in values],
+            queries = self._wide.common + self._own(torch.from_numpy(rows))
+            aligned = self._wide.align(
+                [torch.from_numpy(_padded(value, spare)).double() for value in values],
                 [torch.from_numpy(_padded(real, spare)) for real in there],
                 queries,
             )
             # Nobody reads the rows that are padding; all present, they do not become NaN.
             everything = torch.from_numpy(_padded(present, spare, True))
-            fused, depths, weights = self._network.fuse_hard(aligned, everything, queries)
-        return Fusion(fused[:n].numpy(), depths[:n].numpy(), weights[:n].numpy(), present)
+            fused, depths, weights = self._wide.fuse_hard(aligned, everything, queries)
+        numbers = fused[:n].float().numpy(), depths[:n].numpy(), weights[:n].float().numpy()
+        return Fusion(*numbers, present)
 
     @torch.inference_mode()
     def _own(self, rows: torch.Tensor) -> torch.Tensor:

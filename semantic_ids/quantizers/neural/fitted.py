@@ -1,5 +1,6 @@
 """FittedNeural: what every neural quantizer becomes."""
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -42,6 +43,7 @@ class FittedNeural(FittedQuantizer):
     ) -> None:
         self.spec = spec
         self.network = network.eval().requires_grad_(False)
+        self._wide = copy.deepcopy(self.network).double()
         self.log = log
         self.ordered = network.codebooks.ordered
         self._search = network.codebooks.search()
@@ -79,7 +81,7 @@ class FittedNeural(FittedQuantizer):
     def latents(self, latent: Latent | Any) -> np.ndarray:
         """Return what the encoder makes of rows, (N, c) float32; the codebooks search there."""
         rows = self._rows(latent)
-        network = self.network
+        network = self._wide
 
         def encoded(x: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
             return network.encoded(network.standardised(x), present)
@@ -92,7 +94,7 @@ class FittedNeural(FittedQuantizer):
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Return what the decoder makes of the entries, (n, d) float32; codes may be prefixes."""
-        return _in_blocks(self.network.decoded, self._search.decode(codes))
+        return _in_blocks(self._wide.decoded, self._search.decode(codes))
 
     def errors(self, latent: Latent | Any, codes: np.ndarray) -> np.ndarray:
         """Return squared distances (N, L) float64 of rows to the first 1, 2, ... L levels."""
@@ -144,9 +146,11 @@ def _distances(matrix: np.ndarray, decoded: np.ndarray) -> np.ndarray:
 
 
 def _in_blocks(function: Callable[..., torch.Tensor], *arrays: np.ndarray) -> np.ndarray:
-    """Apply a row-wise function block by block, in one shape and on one thread.
+    """Apply a row-wise function of float64 block by block; return float32.
 
-    So a row's result depends on no other row, and on no number of threads.
+    In one shape and on one thread a row's result depends on no other row. But some matrix kernels
+    add in another order at the end of a block than inside: rounding to float32 undoes what
+    float64 had left of that, except for one number in some hundred million.
     """
     parts = []
     with torch.inference_mode(), one_thread():
@@ -154,7 +158,8 @@ def _in_blocks(function: Callable[..., torch.Tensor], *arrays: np.ndarray) -> np
             blocks = [array[start : start + _BLOCK] for array in arrays]
             spare = _BLOCK - len(blocks[0])
             padded = [torch.from_numpy(np.pad(b, ((0, spare), (0, 0)))) for b in blocks]
-            parts.append(function(*padded)[: len(blocks[0])].numpy())
+            wide = [part.double() if part.is_floating_point() else part for part in padded]
+            parts.append(function(*wide)[: len(blocks[0])].float().numpy())
     return np.concatenate(parts)
 
 

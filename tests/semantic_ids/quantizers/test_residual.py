@@ -130,7 +130,7 @@ def test_what_bfloat16_rounds_most_is_decided_rightly(brute_force, greedy):
     expected = brute_force(books, x)
     assert np.array_equal(greedy(books, x), expected)
     rounded = [torch.from_numpy(part).bfloat16().float().numpy() for part in (x, books[0])]
-    assert (brute_force([rounded[1]], rounded[0])[:, 0] != expected[:, 0]).sum() > 10
+    assert (brute_force([rounded[1]], rounded[0])[:, 0] != expected[:, 0]).sum() >= 5
 
 
 @given(seed=SEEDS, width=st.integers(1, 40), exponent=st.integers(-12, 12))
