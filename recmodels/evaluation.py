@@ -14,6 +14,10 @@ from recmodels.ranking import Scorer
 from semantic_ids.progress import progress_bar
 
 
+#: Users scored at a time, and scores, unless the caller says how many users.
+_USERS, _SCORES = 1024, 1 << 24
+
+
 @dataclass(frozen=True, repr=False)
 class Metrics:
     """Averages over users, of one target each.
@@ -208,7 +212,7 @@ def evaluate(
     held: Held,
     *,
     among: ArrayLike | None = None,
-    block: int = 1024,
+    block: int | None = None,
     progress: bool | None = None,
 ) -> Evaluation:
     """Rank every held-out target among the whole catalogue, or among some of its items.
@@ -222,7 +226,8 @@ def evaluate(
     among : (m,) int, the items that are ranked, such as those that nobody had in training; every
         target is one of them. None ranks all. Figures among fewer items are larger: name the
         items beside them.
-    block : users scored at a time, at least 1.
+    block : users scored at a time, at least 1; by default 1,024, or as many as make some 16
+        million scores, if these are fewer.
     progress : True shows a bar, False hides it, None shows it in a terminal only.
 
     Returns
@@ -256,9 +261,11 @@ def evaluate(
     >>> evaluate(Popularity.fit(split), asked, among=cold, progress=False).ranks
     array([1])
     """
+    users, size = len(held.histories), recommender.size
+    if block is None:
+        block = min(_USERS, max(1, _SCORES // max(1, size)))
     if block < 1:
         raise ValueError(f"block={block} should be >= 1")
-    users, size = len(held.histories), recommender.size
     targets = _checked_targets(held.targets, size)
     if among is not None:
         among = _checked_items(among, size)

@@ -49,6 +49,8 @@ class QBert4RecSpec(Spec):
     masks : the mixture of pretraining.
     pretraining, finetuning : how the two phases are trained. Fine-tuning is measured by NDCG@10
         on the validation targets after each epoch.
+    validated_users : most users whose targets that is; of more, a random choice, the same ones
+        after every epoch.
     batch_size : sequences of a step.
     epoch_size : most sequences of an epoch; of more, each epoch takes a new random choice.
     device : where stage 3 is trained; ``"auto"`` is CUDA where there is one.
@@ -74,6 +76,7 @@ class QBert4RecSpec(Spec):
     pretraining: Optimisation = Optimisation(epochs=10, learning_rate=3e-3)
     finetuning: Optimisation = Optimisation(epochs=24, learning_rate=3e-3, patience=4)
     batch_size: int = Field(default=256, ge=1)
+    validated_users: int = Field(default=65536, ge=1)
     epoch_size: int = Field(default=32768, ge=1)
     device: Device = "cpu"
     bfloat16: bool = False

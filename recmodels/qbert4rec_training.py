@@ -209,10 +209,16 @@ def lesson_of(
 
 def validation_of(spec: QBert4RecSpec, model: SequenceModel, split: Split) -> Callable[[], float]:
     """Return what measures a model's NDCG@10 on the validation targets."""
+    held = split.validation
+    if len(held) > spec.validated_users:
+        chosen = np.random.default_rng(spec.seed).choice(
+            len(held), spec.validated_users, replace=False
+        )
+        held = held.take(np.sort(chosen))
 
     def validate() -> float:
         scorer = SequenceScorer(model, spec.max_history)
-        return evaluate(scorer, split.validation, progress=False).metrics.ndcg_10
+        return evaluate(scorer, held, progress=False).metrics.ndcg_10
 
     return validate
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from recmodels import evaluation
 from recmodels.data import Held, Histories
 from recmodels.evaluation import Metrics, evaluate, target_ranks
 
@@ -70,6 +71,13 @@ def test_evaluation_does_not_depend_on_the_block(case, block):
     tied = [np.sum(row == row[target]) > 1 for row, target in zip(scores, targets, strict=True)]
     assert result.tied_users.tolist() == tied
     assert result.metrics == Metrics.from_ranks(result.ranks, tied=sum(tied))
+
+
+def test_a_block_has_no_more_scores_than_memory_should(monkeypatch):
+    monkeypatch.setattr(evaluation, "_SCORES", 10)
+    recommender = Table(np.arange(12, dtype=np.float32).reshape(3, 4))
+    evaluate(recommender, held_of([0, 1, 2]), progress=False)
+    assert recommender.blocks == [2, 1]
 
 
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=40))

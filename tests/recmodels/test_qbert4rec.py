@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 import torch
 
-from recmodels import DynamicFusion, MaskMix, Optimisation, QBert4Rec, QBert4RecSpec
+from recmodels import (
+    DynamicFusion,
+    MaskMix,
+    Optimisation,
+    QBert4Rec,
+    QBert4RecSpec,
+    qbert4rec_training,
+)
 from recmodels.baselines import Popularity
 from recmodels.data import Dataset, Histories, planted_catalogue, synthetic_catalogue
 from recmodels.evaluation import evaluate, target_ranks
@@ -302,6 +309,22 @@ def test_unknown_items_can_be_skipped_and_seen_ones_left_out(model, dataset):
     assert everything.ids[0] == tuple(item for item in whole if item not in history)
     with pytest.raises(ValueError, match='unknown: expected "error" or "skip"'):
         model.recommend([history], unknown="ignore")
+
+
+def test_some_users_choose_the_epoch(dataset, monkeypatch):
+    """The same ones after every epoch, so many as the spec says."""
+    asked = []
+    real = qbert4rec_training.evaluate
+
+    def watched(scorer, held, **options):
+        asked.append(held.targets.tolist())
+        return real(scorer, held, **options)
+
+    monkeypatch.setattr(qbert4rec_training, "evaluate", watched)
+    fit(dataset, validated_users=7, finetuning=Optimisation(epochs=2))
+    assert len(asked) == 2
+    assert asked[0] == asked[1]
+    assert len(asked[0]) == 7
 
 
 @pytest.mark.parametrize(

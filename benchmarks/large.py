@@ -1,0 +1,149 @@
+"""Q-BERT4Rec on a large catalogue: fusion, codes, training steps and ranking, with time and memory.
+
+Makes up a catalogue of items in 5,000 clusters, whose features lie in a mapped file of float16, and
+histories that walk among neighbouring clusters. The fusion learns from a sample of the items
+(`fit_sample`) and encodes all; stage 3 reads codes and features, and trains by the sampled softmax.
+Memory is the peak of the process's resident memory during a step.
+
+    OMP_NUM_THREADS=1 python benchmarks/large.py --items 1000000 --users 1000000
+    OMP_NUM_THREADS=1 python benchmarks/large.py --compare 50000
+
+`--compare N` instead trains on N items by the full and by the sampled softmax, for as many steps,
+and prints NDCG@10 of both on the validation targets.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from memory import Step, measured
+from turns import libraries_line, write_json
+
+from recmodels import DynamicFusion, Optimisation, QBert4Rec
+from recmodels.data import Dataset, Histories
+from semantic_ids import Features, TokenizerSpec
+
+_CLUSTERS, _WIDTH, _BLOCK, _MEAN_LENGTH = 5000, 128, 1 << 16, 10
+
+
+def write_catalogue(path: Path, items: int, rng: np.random.Generator) -> np.ndarray:
+    """Write features (items, 128) float16 block by block; return each item's cluster."""
+    centres = rng.normal(size=(_CLUSTERS, _WIDTH)).astype(np.float32)
+    clusters = np.sort(rng.integers(0, _CLUSTERS, items))
+    out = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=(items, _WIDTH))
+    for start in range(0, items, _BLOCK):
+        block = centres[clusters[start : start + _BLOCK]]
+        out[start : start + len(block)] = block + rng.standard_normal(block.shape, np.float32)
+    out.flush()
+    return clusters
+
+
+def walks(users: int, clusters: np.ndarray, rng: np.random.Generator) -> Histories:
+    """Return histories of 5 to 15 items, each from the cluster of the one before or the next.
+
+    Within a cluster a few items are taken far more often than others.
+    """
+    starts = np.searchsorted(clusters, np.arange(_CLUSTERS + 1))
+    lengths = rng.integers(5, 2 * _MEAN_LENGTH - 4, users)
+    offsets = np.append(0, np.cumsum(lengths))
+    firsts = np.repeat(rng.integers(0, _CLUSTERS, users), lengths)
+    steps = rng.integers(0, 2, offsets[-1])
+    walked = np.cumsum(steps)
+    cluster = (firsts + walked - np.repeat(walked[offsets[:-1]], lengths)) % _CLUSTERS
+    sizes = starts[cluster + 1] - starts[cluster]
+    cluster = np.where(sizes > 0, cluster, clusters[0])
+    sizes = starts[cluster + 1] - starts[cluster]
+    return Histories(starts[cluster] + (sizes * rng.random(len(sizes)) ** 3).astype(int), offsets)
+
+
+def catalogue(folder: Path, items: int, users: int) -> Dataset:
+    """Make up the data set, its features mapped from a file."""
+    rng = np.random.default_rng(0)
+    clusters = write_catalogue(folder / "vectors.npy", items, rng)
+    vectors = np.load(folder / "vectors.npy", mmap_mode="r")
+    ids = np.arange(items)
+    histories = walks(users, clusters, rng)
+    return Dataset("large", ids, Features({"text": vectors}, ids=ids), histories, (None,) * users)
+
+
+def run(folder: Path, items: int, users: int, steps: int) -> list[Step]:
+    """Go through all stages, step by step."""
+    found: list[Step] = []
+    dataset = catalogue(folder, items, users)
+    given = dataset.histories
+    assert given is not None
+    print(f"{items:,} items, {len(given.items):,} interactions of {users:,} users")
+    print(f"{'step':28s} {'seconds':>9s} {'rose MB':>9s}")
+    few = Optimisation(epochs=2)
+    spec = TokenizerSpec(fuser=DynamicFusion(optimisation=few), fit_sample=min(items, 65_536))
+
+    def nothing() -> int:
+        return 0
+
+    with measured("fusion, codebooks, all codes", found, nothing):
+        tokenizer = spec.fit(dataset.features, progress=False)
+    with measured(f"{steps:,} training steps", found, nothing):
+        model = QBert4Rec.fit(
+            dataset,
+            tokenizer=tokenizer,
+            item_parts=("codes", "features"),
+            objective="sampled",
+            pretraining=Optimisation(epochs=0),
+            finetuning=Optimisation(epochs=1, learning_rate=3e-3),
+            epoch_size=256 * steps,
+            validated_users=1000,
+            progress=False,
+        )
+    histories = [given[user] for user in range(1000)]
+    with measured("ranking for 1,000 users", found, nothing):
+        model.recommend(histories, k=10)
+    print(f"NDCG@10 of 1,000 validation targets {model.log.finetuning.validation[-1]:.4f}")
+    return found
+
+
+def compare(folder: Path, items: int, steps: int) -> list[tuple[str, float]]:
+    """Train by both softmaxes for as many steps."""
+    dataset = catalogue(folder, items, 2 * items)
+    tokenizer = TokenizerSpec().fit(dataset.features, progress=False)
+    found = []
+    for objective in ("items", "sampled"):
+        model = QBert4Rec.fit(
+            dataset,
+            tokenizer=tokenizer,
+            objective=objective,
+            pretraining=Optimisation(epochs=0),
+            finetuning=Optimisation(epochs=max(1, steps // 128), learning_rate=3e-3),
+            validated_users=5000,
+            progress=False,
+        )
+        log = model.log.finetuning
+        found.append((objective, max(log.validation)))
+        print(f"{objective:8s} NDCG@10 {max(log.validation):.4f}  {sum(log.seconds):.0f} s")
+    print(f"sampled is {found[1][1] / found[0][1]:.3f} of the full softmax")
+    return found
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--items", type=int, default=1_000_000)
+    parser.add_argument("--users", type=int, default=1_000_000)
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--compare", type=int, help="compare both softmaxes on so many items")
+    parser.add_argument("--folder", type=Path, help="where files go; a temporary one by default")
+    parser.add_argument("--out", type=Path, help="write the figures as JSON")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    print(libraries_line())
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as temporary:
+        if arguments.compare:
+            compare(Path(temporary), arguments.compare, arguments.steps)
+        else:
+            found = run(Path(temporary), arguments.items, arguments.users, arguments.steps)
+            write_json(arguments.out, vars(arguments), found)
+
+
+if __name__ == "__main__":
+    main()
