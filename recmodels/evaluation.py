@@ -13,7 +13,6 @@ from recmodels.data import Held
 from recmodels.ranking import Scorer
 from semantic_ids.progress import progress_bar
 
-
 #: Users scored at a time, and scores, unless the caller says how many users.
 _USERS, _SCORES = 1024, 1 << 24
 
