@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
+from torch import nn
 
 from recmodels.fusion_inputs import Arrays, TokenInput
 from recmodels.fusion_network import FusionNetwork
@@ -73,7 +74,8 @@ class FittedDynamicFusion(FittedFuser):
         self._network = network
         # As it was trained, but in float64: some matrix kernels add in another order at the end
         # of a block than inside, and rounding to float32 undoes what float64 had left of that.
-        self._wide = copy.deepcopy(network).double()
+        # Its queries of single items, which may be as many as these, are left out.
+        self._wide = copy.deepcopy(network, {id(network.own): nn.Identity()}).double()
         self._ids = ids
         self._index = IdIndex.of(ids)
 

@@ -74,8 +74,8 @@ class _ByBlocks(torch.autograd.Function):
             if any(ctx.needs_input_grad):
                 slopes.scatter_add_(1, right, slopes.new_full(right.shape, -1.0))
                 to_bonus += (slopes.gather(1, had) * times).sum()
-                to_asked[start : start + rows] = slopes @ answering
-                to_answering += slopes.T @ block
+                to_asked[start : start + rows] = slopes.to(block.dtype) @ answering
+                to_answering += slopes.to(block.dtype).T @ block
         ctx.save_for_backward(to_asked, to_answering, to_bonus)
         ctx.kinds = asked.dtype, answering.dtype, bonus.dtype
         ctx.rows = len(asked)

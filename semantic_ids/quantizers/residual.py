@@ -3,7 +3,8 @@
 Codes are defined by the greedy search in float64: level by level, the entry nearest to what is
 left over, the lowest index where two are equally near. `greedy_codes` finds the same codes with
 faster matrix products: a decision closer than the bound of their rounding error is taken again
-in float64. So a row's code depends on the row alone, on no batch, order or thread.
+in float32, and if that is not enough in float64. So a row's code depends on the row alone, on no
+batch, order or thread.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,10 +14,11 @@ import numpy as np
 from semantic_ids.codes import check_codes
 from semantic_ids.quantizers.beam import BeamSearch
 from semantic_ids.quantizers.rounding import half_norms, largest_norms, norm_bounds, score_bounds
-from semantic_ids.quantizers.screening import Screening, screening_for
+from semantic_ids.quantizers.screening import Float32, Screening, screening_for
 
 _BLOCK_VALUES = 1 << 21  # numbers in work at a time
 _CACHED_VALUES = 1 << 19  # scores in work at a time: they stay in the processor's cache
+_NEAR_AT_MOST = 0.5  # entries a code that a coarse product may leave for a finer one
 _LEAST_ROWS = 256  # fewer would not be worth a matrix product's packing of the codebook
 
 
@@ -56,10 +58,16 @@ class ResidualCodebooks:
         )
         for start in range(0, len(matrix), rows):
             block = slice(start, start + rows)
-            codes[block] = self._greedy_block(matrix[block], work, screen)
+            codes[block], near = self._greedy_block(matrix[block], work, screen)
+            if near > _NEAR_AT_MOST * codes[block].size and not isinstance(screen, Float32):
+                screen = Float32(self.codebooks)  # entries are so alike that looking closer pays
         return codes
 
-    def _greedy_block(self, x: np.ndarray, work: "_Work", screen: Screening) -> np.ndarray:
+    def _greedy_block(
+        self, x: np.ndarray, work: "_Work", screen: Screening
+    ) -> tuple[np.ndarray, int]:
+        """Return the codes of some rows, and how many entries had to be looked at more closely."""
+        closely = 0
         codes = np.empty((len(x), len(self.sizes)), dtype=np.int32)
         bounds = self._rounding_bounds(x)
         left = x
@@ -74,13 +82,15 @@ class ResidualCodebooks:
             best = least(scores)
             codes[:, level] = best - np.arange(len(x)) * size
             limits = screen.limits(level, scores.ravel()[best], codes[:, level], bounds[:, level])
-            unsure = np.flatnonzero(least_but(scores, best) <= limits)
+            # What is not a number, after an overflow, is not sure either.
+            unsure = np.flatnonzero(~(least_but(scores, best) > limits))
             if len(unsure):
-                near = scores[unsure] <= limits[unsure, None]
+                near = ~(scores[unsure] > limits[unsure, None])
+                closely += int(np.count_nonzero(near))
                 codes[unsure, level] = self._decide(
                     x[unsure], left[unsure], codes[unsure, :level], near, bounds[unsure, level]
                 )
-        return codes
+        return codes, closely
 
     def _rounding_bounds(self, x: np.ndarray) -> np.ndarray:
         """Bound the rounding error of each row's scores at each level, (n, L) float32."""
@@ -106,7 +116,7 @@ class ResidualCodebooks:
         np.subtract(half_norms[entries], scores, out=scores)
         starts = np.searchsorted(rows, np.arange(len(near)))
         limits = np.minimum.reduceat(scores, starts) + 2 * bounds
-        close = scores <= limits[rows]
+        close = ~(scores > limits[rows])
         sure = np.add.reduceat(close, starts, dtype=np.int64) == 1
         chosen = np.empty(len(near), dtype=np.int64)
         found = close & sure[rows]

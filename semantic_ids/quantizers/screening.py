@@ -15,8 +15,9 @@ from semantic_ids.quantizers.rounding import TINY32, half_norms, norm_bounds
 
 _UNIT16 = 2.0**-8  # unit roundoff of bfloat16
 
-#: Rows from which on codebooks are worth to be rounded, and multiplications from which on torch
-#: is worth to be imported.
+#: Columns from which on products are long enough, rows from which on codebooks are worth to be
+#: rounded, and multiplications from which on torch is worth to be imported.
+_LONG_PRODUCTS = 256
 _WORTH_ROUNDING = 4096
 _WORTH_AN_IMPORT = 2e11
 
@@ -104,20 +105,24 @@ class BFloat16:
             self._fixed.append(torch.from_numpy(fixed).float())
             self._added.append(torch.from_numpy(half_norms(book)) - self._fixed[-1])
         width, most = codebooks[0].shape[1], max(map(len, codebooks))
-        self._left = torch.empty((rows, width), dtype=torch.bfloat16)
-        self._products = torch.empty(rows * most, dtype=torch.bfloat16)
-        self._norms = torch.empty(0)
+        low = {"dtype": torch.bfloat16, "device": "cpu"}
+        self._left = torch.empty((rows, width), **low)
+        self._products = torch.empty(rows * most, **low)
+        self._norms = torch.empty(0, device="cpu")
 
     def score(self, level: int, left: np.ndarray, scores: np.ndarray) -> None:
         """Write the scores, each less its entry's bound."""
         torch = self._torch
         with torch.inference_mode():
-            low = self._left[: len(left)].copy_(torch.from_numpy(left))
+            # A tensor can neither be read-only nor go backwards.
+            rows = torch.from_numpy(np.require(left, requirements=("C", "W")))
+            low = self._left[: len(left)].copy_(rows)
             products = self._products[: scores.size].view(scores.shape)
             torch.mm(low, self._entries[level], out=products)
             written = torch.from_numpy(scores)
             torch.add(products, self._added[level], out=written)
-            self._norms = torch.from_numpy(norm_bounds(left)).float()
+            with np.errstate(over="ignore"):  # what is infinite or no number is decided anew
+                self._norms = torch.from_numpy(norm_bounds(left)).float()
             written.addr_(self._norms, self._by_norm[level], alpha=-1)
 
     def limits(
@@ -130,9 +135,10 @@ class BFloat16:
         bound, is more than B + 2 u |s|.
         """
         own = (self._norms * self._by_norm[level][chosen] + self._fixed[level][chosen]).numpy()
-        best = lowest.astype(np.float64) + own
-        apart = own + 2.02 * _UNIT16 * np.abs(best) + 4 * float32.astype(np.float64)
-        return (best + apart / (1 - 1.01 * _UNIT16)).astype(np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            best = lowest.astype(np.float64) + own
+            apart = own + 2.02 * _UNIT16 * np.abs(best) + 4 * float32.astype(np.float64)
+            return (best + apart / (1 - 1.01 * _UNIT16)).astype(np.float32)
 
 
 def screening_for(codebooks: Sequence[np.ndarray], rows: int, block: int) -> Screening:
@@ -146,7 +152,8 @@ def screening_for(codebooks: Sequence[np.ndarray], rows: int, block: int) -> Scr
     """
     work = float(rows) * sum(book.size for book in codebooks)
     has_torch = "torch" in sys.modules or work > _WORTH_AN_IMPORT
-    if rows >= _WORTH_ROUNDING and has_torch and has_bfloat16():
+    is_large = rows >= _WORTH_ROUNDING and codebooks[0].shape[1] >= _LONG_PRODUCTS
+    if is_large and has_torch and has_bfloat16():
         return BFloat16(codebooks, block)
     return Float32(codebooks)
 

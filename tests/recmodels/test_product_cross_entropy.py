@@ -92,8 +92,13 @@ def test_scores_far_apart_stay_finite():
 
 def test_only_what_is_wanted_gets_a_gradient():
     asked, answering, targets = vectors(5, 7, 3)
-    product_cross_entropy(asked, answering.detach(), targets).backward()
-    assert answering.grad is None
+    fixed = answering.detach()
+    product_cross_entropy(asked, fixed, targets).backward()
+    close(asked.grad, in_float64(asked, fixed, targets)[1])
+    bonus = torch.tensor(0.5, requires_grad=True)
+    seen = torch.zeros(5, 1, dtype=torch.int64)
+    product_cross_entropy(asked.detach(), fixed, targets, seen=seen, bonus=bonus).backward()
+    close(bonus.grad, loop_in_float64(asked, fixed, targets, seen, bonus)[3])
     with torch.no_grad():
         assert not product_cross_entropy(asked, answering, targets).requires_grad
 

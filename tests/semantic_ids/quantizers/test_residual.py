@@ -151,11 +151,45 @@ def test_bfloat16_is_not_off_by_more_than_its_bounds(seed, width, exponent):
     assert (true[surely_worse] > true.min(axis=1)[surely_worse.nonzero()[0]]).all()
 
 
+def test_what_overflows_is_not_taken_for_sure(brute_force, greedy):
+    """All numbers are in range, but squares of residuals leave float32."""
+    c = np.float32(4.5e18)
+    books = [np.array([[-c, 0], [-c, 0], [-c, 1e18]], dtype=np.float32)] * 9
+    x = np.array([[c, 0]], dtype=np.float32)
+    assert np.array_equal(greedy(books, x), brute_force(books, x))
+
+
+def test_entries_that_are_much_alike_are_screened_in_float32(brute_force, monkeypatch):
+    """Far from the origin a coarse product tells hardly any entry from another."""
+    rng = np.random.default_rng(0)
+    books = [100 + rng.normal(size=(32, 8)).astype(np.float32)]
+    x = 100 + rng.normal(size=(3000, 8)).astype(np.float32)
+    monkeypatch.setattr(residual, "_CACHED_VALUES", 10_000)
+    taken = []
+    real = BFloat16.score
+    monkeypatch.setattr(BFloat16, "score", lambda *args: (taken.append(1), real(*args))[1])
+    search = ResidualCodebooks(books)
+    assert np.array_equal(
+        search.greedy_codes(x, SCREENINGS["bfloat16"](books)), brute_force(books, x)
+    )
+    assert len(taken) == 1
+
+
+def test_rows_may_be_read_only_and_in_any_order(greedy):
+    rng = np.random.default_rng(0)
+    books, x = random_books(rng, (8, 8), 6), rng.normal(size=(40, 6)).astype(np.float32)
+    codes = greedy(books, x)
+    x.setflags(write=False)
+    assert np.array_equal(greedy(books, x), codes)
+    assert np.array_equal(greedy(books, x[::-1]), codes[::-1])
+
+
 @pytest.mark.skipif(not has_bfloat16(), reason="the processor has no products of bfloat16")
 def test_many_rows_are_screened_in_bfloat16():
-    books = random_books(np.random.default_rng(0), (8, 8), 4)
-    assert isinstance(screening_for(books, 5000, 100), BFloat16)
-    assert isinstance(screening_for(books, 50, 100), Float32)
+    wide, narrow = (random_books(np.random.default_rng(0), (8, 8), d) for d in (256, 16))
+    assert isinstance(screening_for(wide, 5000, 100), BFloat16)
+    assert isinstance(screening_for(wide, 50, 100), Float32)
+    assert isinstance(screening_for(narrow, 5000, 100), Float32)
 
 
 @given(seed=SEEDS, sizes=SIZES, n=st.integers(2, 60))
