@@ -120,6 +120,8 @@ def side_by_side(codes: Any) -> np.ndarray:
         array = np.asarray(array)
     except ValueError as error:
         raise ValueError(f"codes: expected as many codes in each row: {error}") from None
+    except (TypeError, RuntimeError) as error:  # a tensor that is no array, such as bfloat16
+        raise ValueError(f"codes: expected integers of shape (N, L): {error}") from None
     if array.ndim != 2 or array.dtype.kind not in "iu" or 0 in array.shape:
         raise ValueError(
             f"codes: expected integers of shape (N, L), got {array.dtype} of shape {array.shape}"

@@ -3,7 +3,8 @@
 One JSON object, ``{"0": ["<a_12>", "<b_7>"], ...}``: a key for each item, and its tokens, lettered
 by their level. Those projects look items up by ``str(number)``, the number being that of their
 ``.inter.json``; so they need int ids. MQL4GRec keeps two such files of the same items and writes
-the letters of pictures as capitals, ``<A_12>``.
+the letters of pictures as capitals, ``<A_12>``. MiniOneRec's tasks about titles take the first
+three tokens of an item for its whole code: fit three levels for it, without a suffix.
 """
 
 import itertools

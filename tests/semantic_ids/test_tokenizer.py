@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.preprocessing import StandardScaler
@@ -360,6 +361,39 @@ def test_the_largest_number_of_a_dtype_is_a_code(dtype):
     tokenizer = Tokenizer.from_codes(None, np.array([[top, 0], [1, 2]], dtype=dtype))
     assert tokenizer.code_sizes == (top + 1, 3, 256)
     assert tokenizer.content_codes.tolist() == [[top, 0], [1, 2]]
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.int16, torch.uint8])
+@pytest.mark.parametrize("ids", [None, ["a", "b", "c"]])
+def test_a_tensor_holds_the_codes_of_an_array(ids, dtype):
+    array = np.array([[3, 200, 0], [0, 7, 1], [3, 200, 0]])
+    tensor = torch.from_numpy(array).to(dtype)
+    expected, found = Tokenizer.from_codes(ids, array), Tokenizer.from_codes(ids, tensor)
+    assert np.array_equal(found.codes, expected.codes)
+    assert found.codes.dtype == np.int32
+    assert found.code_sizes == expected.code_sizes
+    assert found.ids.tolist() == expected.ids.tolist()
+    assert np.array_equal(Tokenizer.from_codes(ids, tensor.T.contiguous().T).codes, found.codes)
+    tensor[:] = 0  # the catalogue is a copy
+    assert np.array_equal(found.codes, expected.codes)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "message"),
+    [
+        (torch.zeros(3, 2), r"got float32 of shape \(3, 2\)"),
+        (torch.zeros(3, 2, dtype=torch.bfloat16), "BFloat16"),
+        (torch.zeros(3, 2, requires_grad=True), "requires grad"),
+        (torch.zeros(3, 2, dtype=torch.int64).to_sparse(), "Sparse"),
+        (torch.zeros(3, 2, dtype=torch.bool), r"got bool of shape \(3, 2\)"),
+        (torch.zeros(3, dtype=torch.int64), r"got int64 of shape \(3,\)"),
+        (torch.zeros(1, 3, 2, dtype=torch.int64), r"got int64 of shape \(1, 3, 2\)"),
+        (torch.zeros(3, 0, dtype=torch.int64), r"got int64 of shape \(3, 0\)"),
+    ],
+)
+def test_a_tensor_of_other_things_is_refused(tensor, message):
+    with pytest.raises(ValueError, match=rf"^codes: expected integers .*{message}"):
+        Tokenizer.from_codes(None, tensor)
 
 
 def test_collisions_are_suffixed_by_id_or_refused():

@@ -14,6 +14,10 @@ pytest.importorskip("transformers")
 
 VOCABULARY = Vocabulary((3, 2))
 
+of_every_kind = pytest.mark.parametrize(
+    "make_words", ["words", "bytes", "unigrams", "slow"], indirect=True
+)
+
 
 @pytest.fixture(scope="module")
 def tokenizer():
@@ -23,15 +27,21 @@ def tokenizer():
     return Tokenizer.fit(features, fuser=Concat(), quantizer=quantizer, resolver=Suffix())
 
 
+@of_every_kind
 @pytest.mark.parametrize("kind", ["t5", "gpt2", "untied"])
 def test_every_token_gets_an_embedding_and_old_ones_stay(kind, make_words, make_model):
-    words, model = make_words(), make_model(kind)
+    words = make_words()
+    known = words.get_vocab()
+    model = make_model(kind, tokens=len(known))
     old = [model.get_input_embeddings().weight, model.get_output_embeddings().weight]
     old = [weight.detach().clone() for weight in old]
     tokens = add_to(VOCABULARY, words, model)
     names = ["<pad>", "<mask>", "<bos>", "</s>", "<sep>", "<unk>"]
     names += ["<a_0>", "<a_1>", "<a_2>", "<b_0>", "<b_1>"]
     assert words.convert_ids_to_tokens(tokens.ids.tolist()) == names
+    assert known.items() <= words.get_vocab().items()
+    new = [token for token in tokens.ids.tolist() if token >= len(known)]
+    assert new == list(range(len(known), len(known) + 8))
     assert (words.mask_token, words.bos_token, words.eos_token) == ("<mask>", "<bos>", "</s>")
     for layer, before in zip(
         [model.get_input_embeddings(), model.get_output_embeddings()], old, strict=True
@@ -49,12 +59,15 @@ def test_tied_embeddings_stay_tied_and_others_apart(make_words, make_model):
         assert same == tied
 
 
+@of_every_kind
 def test_a_second_call_changes_nothing(make_words, make_model):
-    words, model = make_words(), make_model("gpt2")
+    words = make_words()
+    model = make_model("gpt2", tokens=len(words))
     first = add_to(VOCABULARY, words, model)
     before = model.get_input_embeddings().weight.detach().clone()
     again = add_to(VOCABULARY, words, model, seed=1)
     assert np.array_equal(first.ids, again.ids)
+    assert len(words) == len(before)
     assert torch.equal(model.get_input_embeddings().weight, before)
 
 
@@ -72,34 +85,63 @@ def test_text_holds_codes_among_words(make_words, make_model):
     ids = words(f"I bought {text}{text} then")["input_ids"]
     code = tokens.encode([[2, 1]])[0].tolist()
     assert ids == [*words.convert_tokens_to_ids(["i", "bought"]), *code, *code, 5]
-    assert tokens.decode_batch([ids])[0].tolist() == [[2, 1], [2, 1]]
-    assert "<a_2> <b_1>" in words.decode([*ids, words.eos_token_id], skip_special_tokens=True)
 
 
+@of_every_kind
+@pytest.mark.parametrize(("before", "after"), [(" ", " "), ("", ""), (" ", " : ")])
+def test_codes_stay_whole_in_text_and_text_stays_as_it_was(before, after, make_words, make_model):
+    words = make_words()
+    plain = "i bought then next :"
+    old, start = words(plain)["input_ids"], words("i bought")["input_ids"]
+    tokens = add_to(VOCABULARY, words, make_model("gpt2", tokens=len(words)))
+    assert words(plain)["input_ids"] == old
+    text = "i bought" + before + "".join(VOCABULARY.to_strings([[2, 1], [0, 0]])) + after + "then"
+    ids = words(text)["input_ids"]
+    codes = tokens.encode([[2, 1], [0, 0]]).ravel().tolist()
+    assert ids[: len(start)] == start
+    assert [token for token in ids if token in tokens.ids[6:]] == codes
+    assert ids[ids.index(codes[0]) :][:4] == codes
+    assert tokens.decode_batch([ids])[0].tolist() == [[2, 1], [0, 0]]
+    decoded = words.decode(ids)
+    assert "".join(decoded.split()) == "".join(text.split())  # nothing is unknown
+    assert words.decode([*ids, words.eos_token_id], skip_special_tokens=True) == decoded
+
+
+@pytest.mark.parametrize("make_words", ["bytes", "unigrams"], indirect=True)
+def test_spaces_beside_codes_are_kept(make_words, make_model):
+    words = make_words()
+    add_to(VOCABULARY, words, make_model("gpt2", tokens=len(words)))
+    text = "i bought <a_2><b_1> <a_0><b_0><a_2><b_1> then"
+    assert words.decode(words(text)["input_ids"]) == text
+
+
+@of_every_kind
 def test_the_tokens_are_found_in_a_tokenizer_that_was_saved(make_words, make_model, tmp_path):
-    from transformers import PreTrainedTokenizerFast
-
     words = make_words()
     with pytest.raises(ValueError, match=r"8 of 11 tokens are missing \(first: '<mask>'\)"):
         CodeTokens.of(VOCABULARY, words)
-    tokens = add_to(VOCABULARY, words, make_model("gpt2"))
+    tokens = add_to(VOCABULARY, words, make_model("gpt2", tokens=len(words)))
     words.save_pretrained(tmp_path)
-    loaded = PreTrainedTokenizerFast.from_pretrained(tmp_path)
+    loaded = type(words).from_pretrained(tmp_path)
+    assert loaded("i bought<a_2><b_1>") == words("i bought<a_2><b_1>")
     assert np.array_equal(CodeTokens.of(VOCABULARY, loaded).ids, tokens.ids)
 
 
+@of_every_kind
 def test_special_tokens_of_other_names_are_added(make_words, make_model):
     vocabulary = Vocabulary((2,), specials=("<eos>", "<cart>"))
     words = make_words()
-    tokens = add_to(vocabulary, words, make_model("gpt2"))
+    tokens = add_to(vocabulary, words, make_model("gpt2", tokens=len(words)))
     assert words.convert_ids_to_tokens(tokens.ids.tolist()) == ["</s>", "<cart>", "<a_0>", "<a_1>"]
     assert tokens.special("<eos>") == words.eos_token_id
-    assert words.decode(tokens.ids.tolist(), skip_special_tokens=True) == "<a_0> <a_1>"
+    decoded = words.decode(tokens.ids.tolist(), skip_special_tokens=True)
+    assert decoded.replace(" ", "") == "<a_0><a_1>"
 
 
+@of_every_kind
 def test_a_tokenizer_without_names_for_special_tokens_gets_them(make_words, make_model):
     words = make_words(unk_token="<unk>")
-    tokens = add_to(VOCABULARY, words, make_model("gpt2"))
+    tokens = add_to(VOCABULARY, words, make_model("gpt2", tokens=len(words)))
     assert words.pad_token == "<pad>"
     assert words.pad_token_id == tokens.special("<pad>") == 0  # the word was there
     assert words.eos_token == "<eos>"

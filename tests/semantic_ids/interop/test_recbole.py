@@ -1,6 +1,9 @@
 """Atomic files as RecBole reads them: with pandas, by the types in the header."""
 
 import contextlib
+import json
+import os
+import subprocess
 
 import numpy as np
 import pytest
@@ -68,11 +71,69 @@ def test_interactions_come_back(rows, tmp_path_factory):
     path = tmp_path_factory.mktemp("inter") / "tea.inter"
     write_recbole_inter(path, users, items, times)
     found = read_recbole_inter(path)
-    assert found.users.tolist() == list(users)
-    assert found.items.tolist() == list(items)
     assert found.timestamps is not None
-    assert found.timestamps.tolist() == list(times)
-    assert as_recbole_reads(path)["timestamp"] == pytest.approx(list(times), rel=1e-15)
+    back = list(zip(*(column.tolist() for column in found), strict=True))
+    assert back == sorted([*rows, (0, "x", 0)], key=lambda row: row[2])  # which is stable
+    times = found.timestamps.tolist()
+    assert as_recbole_reads(path)["timestamp"] == pytest.approx(times, rel=1e-15)
+
+
+# Run by a Python that has RecBole: prints what its own loader makes of the files in sys.argv[1].
+RECBOLE = """
+import json, sys
+from recbole.config import Config
+from recbole.data import create_dataset, data_preparation
+
+columns = {
+    "item": ["item_id", "code_a", "code_b"], "inter": ["user_id", "item_id", "timestamp"]
+}
+settings = {
+    "data_path": sys.argv[1], "load_col": columns, "use_gpu": False, "train_neg_sample_args": None,
+    "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full"},
+}
+config = Config(model="SASRec", dataset="tea", config_dict=settings)
+dataset = create_dataset(config)
+test = data_preparation(config, dataset)[2].dataset
+read = lambda field, numbers: dataset.id2token(field, numbers.numpy()).tolist()
+features = dataset.get_item_feature()
+table = zip(*(read(field, features[field][1:]) for field in columns["item"]))
+last = test.inter_feat
+histories = {
+    user: [*read("item_id", before[before > 0]), item]
+    for user, before, item in zip(
+        read("user_id", last["user_id"]), last["item_id_list"], read("item_id", last["item_id"])
+    )
+}
+print(json.dumps([{item: codes for item, *codes in table}, histories]))
+"""
+
+
+def test_recbole_itself_reads_codes_and_histories(tmp_path):
+    python = os.environ.get("RECBOLE_PYTHON")
+    if not python:
+        pytest.skip("RECBOLE_PYTHON names no Python with RecBole, which needs numpy 1 and pandas 2")
+    ids = ["x", "007", "7", "1.0", "ö", "two words", "\u2028", "a,b", "#", "True", "-", " y"]
+    codes = np.random.default_rng(0).integers(256, size=(len(ids), 2))
+    # Seconds of today, each item one after the other, in another order for each user.
+    orders = {user: np.random.default_rng(user).permutation(len(ids)) for user in (1, 2, 30)}
+    times = {user: 1_700_000_000 + 100 * user + np.argsort(orders[user]) for user in orders}
+    (tmp_path / "tea").mkdir()
+    write_recbole_item(tmp_path / "tea" / "tea.item", ids, codes)
+    write_recbole_inter(
+        tmp_path / "tea" / "tea.inter",
+        np.repeat(list(orders), len(ids)),
+        ids * len(orders),
+        np.concatenate(list(times.values())),
+    )
+    command = [python, "-W", "ignore", "-c", RECBOLE, str(tmp_path)]
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=clean, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    table, histories = json.loads(done.stdout.splitlines()[-1])
+    assert table == {item: list(map(str, code)) for item, code in zip(ids, codes, strict=True)}
+    assert histories == {str(user): [ids[row] for row in orders[user]] for user in orders}
 
 
 def test_interactions_may_have_no_time(tmp_path):

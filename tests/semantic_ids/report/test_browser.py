@@ -2,7 +2,10 @@
 
 import shutil
 
+import numpy as np
 import pytest
+
+from semantic_ids.report.contents import NAMED
 
 from .conftest import EVIL
 
@@ -190,3 +193,13 @@ def test_a_page_of_codes_opens(browser, tmp_path):
     run = opened(browser, path, 800, "light")
     assert [entry["message"] for entry in browser.get_log("browser")] == []
     assert run("return document.querySelectorAll('#found tbody tr').length") == 3
+
+
+def test_a_page_of_some_of_the_items_says_so(browser, tmp_path):
+    from semantic_ids import Tokenizer
+
+    codes = np.stack(np.divmod(np.arange(30_000), 200), axis=1)
+    path = Tokenizer.from_codes(None, codes).report(tmp_path / "page.html", progress=False)
+    run = opened(browser, path, 800, "light")
+    text = run("return document.getElementById('sampled').textContent")
+    assert text.startswith(f"This page holds {NAMED:,} of 30,000 items, drawn at random")

@@ -1,5 +1,6 @@
 """The page: read by an HTML parser, against the figures and the codes it is about."""
 
+import gzip
 import json
 import re
 import sys
@@ -221,6 +222,44 @@ def test_a_tokenizer_of_codes_has_a_page(tmp_path):
     assert "neighbours" in found.tables
 
 
+def test_published_codes_have_a_page(data_folder, tmp_path):
+    folder = data_folder / "amazon18_scientific"
+    if not folder.is_dir():
+        pytest.skip("SEMANTIC_IDS_DATA holds no amazon18_scientific")
+    published = np.load(folder / "sid" / "cgr_rqvae_native.npz", allow_pickle=False)["codes"]
+    with gzip.open(folder / "items.jsonl.gz", "rt", encoding="utf-8") as file:
+        titles = [json.loads(line)["title"] for line in file]
+    assert sum("&" in (title or "") for title in titles) > 10  # or this would prove little
+    tokenizer = Tokenizer.from_codes(None, published)
+    path = tokenizer.report(tmp_path / "page.html", items={"title": titles}, progress=False)
+    found = read(path)
+
+    n, buckets = len(titles), Counter(map(tuple, published.tolist()))
+    sharing = sum(count for count in buckets.values() if count > 1)
+    _, distinct, shared, most, _ = found.tables["collisions"]
+    assert numbers(distinct[1:]) == [len(buckets), n]
+    assert numbers(shared[1:]) == [sharing, 0]
+    assert numbers(most[1:]) == [max(buckets.values()), 1]
+    assert found.data["shared"]["before"][0] == n - sharing > 0
+
+    tree = found.data["tree"]
+    tops = [place for place, parent in enumerate(tree["parents"]) if parent == -1]
+    counts = {tree["codes"][place]: tree["items"][place] for place in tops}
+    assert counts == Counter(published[:, 0].tolist())
+
+    held = found.data["items"]
+    rows = list(map(int, held["ids"]))
+    assert sorted(rows) == list(range(n))
+    assert np.array_equal(np.array(held["codes"])[:4].T, published[rows])
+    assert held["titles"] == [shortened((titles[row] or "").strip(), 120) for row in rows]
+    assert found.tags["script"] == 3
+    assert not set("<>&") & set(found.scripts[1])
+
+    assert found.data["map"] is None
+    assert found.data["levels"]["errors"] == {}
+    assert not {"errors", "neighbours"} & set(found.tables)
+
+
 def test_several_categories_an_item_are_not_compared(tmp_path):
     tokenizer = Tokenizer.from_codes(["x", "y"], [[0], [1]])
     several = {"id": ["x", "y"], "categories": [["tea", "green"], ["tea"]]}
@@ -252,6 +291,34 @@ def test_a_large_catalogue_is_sampled_and_the_page_says_so(tmp_path):
     first = np.bincount(tokenizer.codes[:, 0])
     shown = found.data["items"]
     assert shown["under"][0] == first[np.array(shown["codes"][0])].tolist()
+
+
+@pytest.mark.slow
+def test_a_million_items_are_sampled_and_the_page_says_so(tmp_path):
+    n = 1_000_000
+    tokenizer = Tokenizer.from_codes(None, np.random.default_rng(0).integers(256, size=(n, 4)))
+    items = {"title": [f"<&> {row}" for row in range(n)]}
+    path = tokenizer.report(tmp_path / "page.html", items=items, progress=False)
+    assert path.stat().st_size < 10_000_000
+    found = read(path)
+    assert found.data["total"] == n
+    assert f"{n:,} items" in found.text
+    held = found.data["items"]
+    assert 500 < len(held["ids"]) <= NAMED
+    # A script writes so into that place, where a page holds fewer than all: see test_browser.
+    assert found.ids.count("sampled") == 1
+    assert "items, drawn at random" in found.scripts[-1]
+    assert f"The {PREFIXES:,} largest of" in found.text
+    rows = np.array(held["ids"], dtype=np.int64)
+    assert held["titles"] == [f"<&> {row}" for row in rows.tolist()]
+    assert np.array(held["codes"]).T.tolist() == tokenizer.codes[rows].tolist()
+    first = np.bincount(tokenizer.codes[:, 0])
+    assert held["under"][0] == first[np.array(held["codes"][0])].tolist()
+    # Each item had the same chance: among 256 first codes each has its share, give or take five
+    # standard deviations of a draw by runs of five.
+    drawn = np.bincount(tokenizer.codes[rows, 0], minlength=256)
+    expected = first * len(rows) / n
+    assert np.abs(drawn - expected).max() < 5 * np.sqrt(5 * expected.max())
 
 
 def test_a_map_of_many_items_is_a_sample_of_them(tmp_path):
