@@ -31,6 +31,8 @@ USAGE = {
     "unknown side": "fit text.npy --out out --side prices=text.npy",
     "ids of no features": "stats tokens --ids ids.txt",
     "nothing to remove": "remove tokens",
+    "a format unknown": "export tokens out.csv --to xml",
+    "a format unknown to read": "from-codes codes.csv --from xml --out out",
 }
 
 WRONG = {
@@ -86,7 +88,12 @@ WRONG = {
     "an empty prefix": "describe published 1,1",
     "features of other items": "stats tokens --features text=short.npy",
     "categories of nobody": "stats tokens --categories codes.csv",
-    "a format unknown": "export tokens out.csv",
+    "an ending unknown": "export tokens out.xyz",
+    "an ending unknown to read": "from-codes ids.txt --out out",
+    "a table without ids": "from-codes codes.csv --out out",
+    "a table without codes": "from-codes nocodes.csv --out out",
+    "a table without rows": "from-codes norows.csv --out out",
+    "a table of no columns": "from-codes lines.jsonl --out out",
     "ids that a format cannot hold": "export tokens out.npy",
     "codes that collide": "from-codes same.npy --out out --resolver none",
     "no codes to make one of": "from-codes text.npy --out out",
@@ -115,6 +122,9 @@ def broken(shop, tmp_path_factory):
     (folder / "latin.csv").write_bytes("code,café\n".encode("latin-1"))
     (folder / "list.yaml").write_text("- 1\n")
     (folder / "codes.csv").write_text("code_a,code_b,code_c\n1,2,3\n")
+    (folder / "lines.jsonl").write_text('"1,2"\n"3,4"\n')
+    (folder / "nocodes.csv").write_text("item_id\nx\n")
+    (folder / "norows.csv").write_text("item_id,code_a\n")
     (folder / "gap.csv").write_text("code_a,code_c\n1,2\n")
     (folder / "ragged.csv").write_text("code_a,code_b,code_c\n1,2,3\n1,2\n")
     return folder
