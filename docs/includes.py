@@ -8,6 +8,7 @@ A line of a page that is
 """
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,7 @@ def readme_section(heading: str) -> str:
 
 def command_help() -> str:
     """Return the help of every command, a heading and a block each."""
+    import typer
     from typer.main import get_command
     from typer.testing import CliRunner
 
@@ -69,5 +71,17 @@ def command_help() -> str:
         )
         return f"```text\n{shown.output.strip()}\n```\n"
 
-    own = sorted(get_command(app).commands)  # type: ignore[attr-defined]
-    return "\n".join(f"### {name}\n\n{helped([name])}" for name in own)
+    root = get_command(app)
+    every = _command_words(root, typer.Context(root), [])
+    return "\n".join(f"### {' '.join(words)}\n\n{helped(words)}" for words in every)
+
+
+def _command_words(group: Any, context: Any, before: list[str]) -> Iterator[list[str]]:
+    """Go through the words of every command of a group, and of the groups in it."""
+    for name in sorted(group.list_commands(context)):
+        command = group.get_command(context, name)
+        words = [*before, name]
+        if hasattr(command, "list_commands"):
+            yield from _command_words(command, context, words)
+        else:
+            yield words

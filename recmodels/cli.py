@@ -32,6 +32,9 @@ Data = Annotated[
     typer.Argument(metavar="DATASET", help="A folder with items, interactions and features."),
 ]
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A recommender that train wrote.")]
+Sets = Annotated[
+    list[str] | None, options.set_option("tokenizer.quantizer.kind=rq-vae", "width=32")
+]
 DropShort = Annotated[
     bool, typer.Option("--drop-short", help="Leave out users of fewer than 3 items.")
 ]
@@ -49,7 +52,7 @@ def train(
         ),
     ] = None,
     spec: options.SpecFile = None,
-    sets: options.Sets = None,
+    sets: Sets = None,
     seed: options.Seed = None,
     drop_short: DropShort = False,
     dry_run: options.DryRun = False,
@@ -109,6 +112,16 @@ def recommend(
         ),
     ] = None,
     k: Annotated[int, typer.Option("--k", help="Items for each history.")] = 10,
+    exclude_seen: Annotated[
+        bool,
+        typer.Option(
+            "--exclude-seen", help="Leave a history's own items out; fewer than k may be left."
+        ),
+    ] = False,
+    unknown: Annotated[
+        Literal["error", "skip"],
+        typer.Option(help="Refuse ids that the catalogue does not hold, or read on without them."),
+    ] = "error",
     out: options.OutFile = None,
     as_json: options.Json = False,
 ) -> None:
@@ -121,19 +134,22 @@ def recommend(
     loaded = QBert4Rec.load(model)
     source = "-" if history == ["-"] else histories
     rows = iter([history]) if source is None else _read_histories(source)
-    emit(
-        _recommended(loaded, rows, k),
-        out,
-        as_json=as_json,
-        main="item_id",
-        line=tabbed,
-    )
+    blocks = _recommended(loaded, rows, k, exclude_seen=exclude_seen, unknown=unknown)
+    emit(blocks, out, as_json=as_json, main="item_id", line=tabbed)
 
 
-def _recommended(model: QBert4Rec, rows: Iterator[Any], k: int) -> Iterator[dict[str, Any]]:
+def _recommended(
+    model: QBert4Rec,
+    rows: Iterator[Any],
+    k: int,
+    *,
+    exclude_seen: bool,
+    unknown: Literal["error", "skip"],
+) -> Iterator[dict[str, Any]]:
     start = 0
     while part := list(itertools.islice(rows, _BLOCK_HISTORIES)):
-        best = model.recommend([ids_like(row, model.tokenizer.ids) for row in part], k)
+        histories = [ids_like(row, model.tokenizer.ids) for row in part]
+        best = model.recommend(histories, k, exclude_seen=exclude_seen, unknown=unknown)
         yield {
             "history": [start + row for row, names in enumerate(best.ids) for _ in names],
             "item_id": [name for names in best.ids for name in names],

@@ -47,7 +47,9 @@ def prepare(
         str | None, typer.Option(help="Name of the data set; the folder's if left out.")
     ] = None,
     spec: options.SpecFile = None,
-    sets: options.Sets = None,
+    sets: Annotated[
+        list[str] | None, options.set_option("text.width=64", "description=500")
+    ] = None,
     seed: options.Seed = None,
     overwrite: options.Overwrite = False,
     dry_run: options.DryRun = False,

@@ -56,11 +56,12 @@ def demo(
     torch.set_num_threads(threads)
     started = time.perf_counter()
     _check_out(out)
+    # Before anything is said: the folder may not be one of data.
+    dataset = _load(data, seed, drop_short=drop_short, quick=quick)
     if quick:
         say("A quick run shows the way only: its figures mean nothing.")
 
     _say_heading("The catalogue")
-    dataset = _load(data, seed, drop_short=drop_short, quick=quick)
     say(repr(dataset))
 
     _say_heading("Q-BERT4Rec: fusing, quantizing, pretraining, fine-tuning")

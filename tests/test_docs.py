@@ -54,6 +54,16 @@ def test_a_section_ends_at_the_next_heading_and_not_at_a_comment(tmp_path, monke
         includes.on_page_markdown("{{ readme: One }}")
 
 
+def test_the_help_is_that_of_every_command_of_other_packages_too():
+    pytest.importorskip("recmodels")
+    shown = load("includes").command_help()
+    headings = re.findall("^### (.+)$", shown, re.MULTILINE)
+    ours = {"train", "evaluate", "recommend", "prepare", "demo"}
+    assert {"fit", "from-codes", *(f"qbert4rec {name}" for name in ours)} <= set(headings)
+    for name in headings:
+        assert f"Usage: semantic-ids {name} " in shown
+
+
 def test_prose_after_a_colon_is_no_type():
     pytest.importorskip("griffe", reason="the documentation is built by the extra docs")
     before = [
@@ -107,7 +117,7 @@ def test_pages_show_docstrings_types_and_defaults(site):
 
 def test_the_command_is_described(site):
     page = (site / "command" / "index.html").read_text()
-    for name in ("fit", "encode", "from-codes", "report"):
+    for name in ("fit", "encode", "from-codes", "report", "qbert4rec train"):
         assert f"Usage: semantic-ids {name}" in page
 
 

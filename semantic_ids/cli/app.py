@@ -27,6 +27,9 @@ COMMANDS = "semantic_ids.commands"
 #: Errors that say what is wrong with what was given; any other is one of the program.
 _EXPECTED = (ValueError, TypeError, KeyError, OSError, RuntimeError, ImportError, MemoryError)
 
+#: Characters that an error shows of a value, which may be a whole document.
+_SHOWN = 120
+
 
 class _Later(TyperGroup):
     """Commands of another package, which is imported when one of them is used."""
@@ -93,7 +96,8 @@ def semantic_ids(
     """Semantic IDs: items with features become short discrete codes.
 
     Results go to standard output, progress and errors to standard error. Exit codes: 0 all went
-    well, 1 what was given cannot be used, 2 the command is not spelled as it should be.
+    well, 1 what was given cannot be used, 2 the command is not spelled as it should be, 130 it was
+    interrupted, 141 nobody reads on.
     """
 
 
@@ -152,7 +156,12 @@ def _line(error: Exception) -> str:
 
 def _problem(problem: Any) -> str:
     """Say what is wrong with one field of a spec."""
-    place = ".".join(map(str, problem["loc"]))
     if problem["type"] == "value_error":  # a validator's own words
-        return f"{place}: {problem['ctx']['error']}" if place else str(problem["ctx"]["error"])
-    return f"{place}: {problem['msg']}, got {problem['input']!r}"
+        text = str(problem["ctx"]["error"])
+    elif problem["type"] == "unknown_field":  # they name it; what came is the whole document
+        text = problem["msg"]
+    else:
+        came = repr(problem["input"])
+        text = f"{problem['msg']}, got {came[:_SHOWN]}{'...' * (len(came) > _SHOWN)}"
+    place = ".".join(map(str, problem["loc"]))
+    return f"{place}: {text}" if place else text

@@ -64,19 +64,21 @@ def fit(
     given = read_features(features, ids, nan_is_missing=nan_is_missing)
     tokenizer = Tokenizer.of(chosen, given, side=_read_side(side), progress=progress)
     tokenizer.save(folder, overwrite=overwrite)
-    if as_json:
-        say(
-            to_json(
-                {
-                    "items": len(tokenizer),
-                    "code_sizes": tokenizer.code_sizes,
-                    "fingerprint": tokenizer.fingerprint,
-                    "folder": str(folder),
-                }
-            )
-        )
-    else:
+    say_saved(tokenizer, folder, as_json=as_json)
+
+
+def say_saved(tokenizer: Any, folder: Path, *, as_json: bool) -> None:
+    """Print what was made: a Tokenizer, and the folder that it was saved in."""
+    if not as_json:
         say(f"{folder}: {tokenizer!r}")
+        return
+    figures = {
+        "items": len(tokenizer),
+        "code_sizes": tokenizer.code_sizes,
+        "fingerprint": tokenizer.fingerprint,
+        "folder": str(folder),
+    }
+    say(to_json(figures))
 
 
 def check_out(out: Path | None, kind: str, *, overwrite: bool) -> Path:

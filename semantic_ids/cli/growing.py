@@ -14,7 +14,7 @@ from semantic_ids.cli.tables import id_blocks
 def add(
     folder: options.Folder,
     features: options.FeatureArguments,
-    ids: options.FeatureIds = None,
+    ids: options.NewIds = None,
     update: Annotated[
         bool, typer.Option("--update", help="Move items whose content changed to new codes.")
     ] = False,
@@ -33,7 +33,15 @@ def add(
     check_file(out)  # before anything changes
     tokenizer = Tokenizer.load(folder)
     new = read_features(features, ids, nan_is_missing=nan_is_missing, like=tokenizer.ids)
+    if new.ids is None:
+        raise typer.BadParameter("--ids: every new item needs an id, and the features bring none")
     changes = tokenizer.changes(new)
+    moving = new.ids[changes == "moves"]
+    if len(moving) and not update:
+        raise ValueError(
+            f"ids: {len(moving)} are in the catalogue with other content "
+            f"(first: {moving.tolist()[0]!r}); give --update to move them to new codes"
+        )
     codes = tokenizer.add(new, update=update)
     tokenizer.save(folder)
     columns = code_columns(new.ids, codes, tokens_wanted(tokens, out, as_json))

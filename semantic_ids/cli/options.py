@@ -1,17 +1,17 @@
 """Arguments and options that several commands have."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 _FEATURES = (
-    "A .npy, .safetensors or .parquet file, several as NAME=FILE, one a modality, or a catalogue "
-    "folder (items.jsonl.gz, NAME_emb.npy, ...)."
+    "Vectors: a .npy, .safetensors or .parquet file (no .csv or .jsonl), several as NAME=FILE, one "
+    "a modality, or a catalogue folder (items.jsonl.gz, NAME_emb.npy, ...)."
 )
 _IDS = (
     "Ids of the features' rows: a file (.npy, .parquet, .jsonl, .csv, one a line otherwise; - is "
-    "standard input), or the name of a .parquet file's column. Row numbers if left out."
+    "standard input), or the name of a .parquet file's column."
 )
 _CODES = (
     "A file of codes: .npy, .parquet, .jsonl, .csv, or one a line; - is standard input. "
@@ -35,7 +35,16 @@ FeatureOptions = Annotated[
     list[str] | None,
     typer.Option("--features", metavar="FEATURES", help=f"{_FEATURES} Repeat it for several."),
 ]
-FeatureIds = Annotated[str | None, typer.Option("--ids", metavar="FILE|COLUMN", help=_IDS)]
+FeatureIds = Annotated[
+    str | None,
+    typer.Option("--ids", metavar="FILE|COLUMN", help=f"{_IDS} Row numbers if left out."),
+]
+NewIds = Annotated[
+    str | None,
+    typer.Option(
+        "--ids", metavar="FILE|COLUMN", help=f"{_IDS} Needed unless the features bring theirs."
+    ),
+]
 NanIsMissing = Annotated[
     bool,
     typer.Option(
@@ -98,15 +107,19 @@ SpecFile = Annotated[
     Path | None,
     typer.Option("--spec", metavar="FILE", help="The spec as a JSON or YAML file; options win."),
 ]
-Sets = Annotated[
-    list[str] | None,
-    typer.Option(
+
+
+def set_option(first: str, second: str) -> Any:
+    """Return the option ``--set``, with two examples of fields that a command's spec has."""
+    return typer.Option(
         "--set",
         metavar="FIELD=VALUE",
-        help="A field of the spec, such as quantizer.kind=rq-vae or quantizer.levels=3; the value "
-        "is JSON, or else text. Repeat it for several.",
-    ),
-]
+        help=f"A field of the spec, such as {first} or {second}; the value is JSON, or else text. "
+        "Repeat it for several.",
+    )
+
+
+Sets = Annotated[list[str] | None, set_option("quantizer.kind=rq-vae", "quantizer.levels=3")]
 Seed = Annotated[int | None, typer.Option("--seed", help="The seed of every stage that has one.")]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Print the whole spec as JSON, and fit nothing.")

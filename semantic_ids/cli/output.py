@@ -84,6 +84,7 @@ def emit(
     as_json: bool,
     main: str,
     line: Callable[..., str] | None = None,
+    form: str | None = None,
 ) -> None:
     """Write a table, block by block as they come.
 
@@ -96,6 +97,7 @@ def emit(
     as_json : whether to print JSON objects; otherwise lines.
     main : the column that a .npy file holds alone.
     line : makes a line of the values of a row; by default of those of the main column.
+    form : such as ``"csv"``, for a file whose ending does not say it.
     """
     if out is None:
         for block in blocks:
@@ -103,7 +105,7 @@ def emit(
             say("\n".join(rows))
         return
     with _replaced(out) as path:
-        ending = out.suffix.lower()
+        ending = out.suffix.lower() if form is None else f".{form}"
         if ending == ".npy":
             _write_npy(path, blocks, main)
         elif ending == ".parquet":

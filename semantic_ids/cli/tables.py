@@ -43,13 +43,14 @@ class Block(NamedTuple):
     typed: bool
 
 
-def read_blocks(source: str) -> Iterator[Block]:
+def read_blocks(source: str, form: str | None = None) -> Iterator[Block]:
     """Go through a table, some ten thousand rows at a time.
 
     Parameters
     ----------
     source : path of a .npy, .parquet, .jsonl or .csv file (the last two also as .gz) or of plain
         lines, or - for standard input, which holds plain lines or JSON objects.
+    form : such as ``"csv"``, for a file whose ending does not say it.
 
     Raises
     ------
@@ -62,6 +63,7 @@ def read_blocks(source: str) -> Iterator[Block]:
     """
     path = Path(source)
     ending = path.with_suffix("").suffix if path.suffix.lower() == ".gz" else path.suffix
+    ending = ending if form is None else f".{form}"
     if source == "-":
         return _lines(sys.stdin, "standard input")
     if ending.lower() == ".npy":
@@ -85,7 +87,36 @@ def read_columns(source: str) -> dict[str, list[Any]]:
 
 def read_ids(source: str) -> np.ndarray:
     """Return all ids of a table, int64 or strings; of lines and .csv, int64 if all are numbers."""
-    blocks = list(read_blocks(source))
+    return _ids_of(list(read_blocks(source)), source)
+
+
+def read_code_table(source: str, form: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Return all ids (N,) of a table, as `read_ids`, and their codes (N, P) int64.
+
+    Parameters
+    ----------
+    source, form : as for `read_blocks`; columns are item_id or id, and code or code_a, code_b, ...
+
+    Raises
+    ------
+    ValueError
+        if a column is missing, there are no rows, or codes are of different lengths.
+    """
+    # Rows without names are no table; beside named columns they are the index that pandas writes.
+    blocks = [
+        block._replace(columns={n: column for n, column in block.columns.items() if n != PLAIN})
+        for block in read_blocks(source, form)
+    ]
+    codes = [_code_values(block.columns, source) for block in blocks]
+    if not codes:
+        raise ValueError(f"{source}: expected a row an item with its id and code, got none")
+    lengths = {part.shape[1] for part in codes}
+    if len(lengths) > 1:
+        raise ValueError(f"{source}: codes of different lengths: {sorted(lengths)}")
+    return _ids_of(blocks, source), np.concatenate(codes)
+
+
+def _ids_of(blocks: Sequence[Block], source: str) -> np.ndarray:
     values = [value for block in blocks for value in _id_values(block, source)]
     if all(block.typed for block in blocks):
         return id_array(values, name=source)

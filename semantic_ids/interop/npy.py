@@ -67,7 +67,7 @@ def _by_number(ids: Any, codes: Any) -> np.ndarray:
     table = code_table(ids, codes)
     if table.ids.dtype.kind != "i" or table.ids.min() < 0 or table.ids.max() >= len(table.ids):
         raise ValueError(
-            f"ids: a table of codes has room for the row numbers 0 to {len(table.ids) - 1} alone, "
-            f"got {table.ids.tolist()[0]!r}, ...; give ids=None for the rows as they stand"
+            f"ids: a .npy file has room for the row numbers 0 to {len(table.ids) - 1} alone, "
+            f"got {table.ids.tolist()[0]!r}, ...; choose a format that holds ids, such as parquet"
         )
     return table.codes[np.argsort(table.ids)]

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import subprocess
 import sys
 
@@ -85,7 +86,7 @@ def test_train_prints_the_validation_measures_of_the_saved_model(trained, folder
             seed=3,
         ),
         pretraining=Optimisation(epochs=1, learning_rate=3e-3),
-        finetuning=Optimisation(epochs=1, learning_rate=3e-3, patience=3),
+        finetuning=Optimisation(epochs=1, learning_rate=3e-3, patience=4),
         width=16,
         seed=3,
     )
@@ -130,6 +131,46 @@ def test_one_history_comes_as_arguments(call):
     ]
     assert [row["item_id"] for row in rows] == list(expected.ids[0])
     assert {row["history"] for row in rows} == {0}
+
+
+def test_recommend_leaves_out_what_was_seen_and_passes_over_what_is_unknown(call):
+    model, history = QBert4Rec.load("model"), ["B003", "nobody", "B007"]
+    size = len(model.tokenizer)
+    words = ["recommend", "model", *history, f"--k={size}", "--json"]
+    for options, seen in ((["--exclude-seen"], True), ([], False)):
+        shown = call(*words, "--unknown", "skip", *options)
+        expected = model.recommend([history], k=size, unknown="skip", exclude_seen=seen)
+        ids = [json.loads(line)["item_id"] for line in shown.splitlines()]
+        assert ids == list(expected.ids[0])
+        assert len(ids) == size - 2 * seen
+    with pytest.raises(UnknownItemError, match="nobody"):
+        call(*words, "--unknown", "error")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "data"],
+        ["prepare", "--reviews", "none", "--meta", "none", "--out", "none"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_the_examples_of_fields_in_the_help_are_fields(words, capsys):
+    command = get_command(app)
+    options = {option.name: option for option in command.commands[words[0]].params}
+    examples = re.search(r"such as (\S+) or (\S+);", options["sets"].help).groups()
+    sets = [word for example in examples for word in ("--set", example)]
+    for given in ([], sets):
+        command.main([*words, "--dry-run", *given], standalone_mode=False)
+    before, after = re.findall(r"^{.*?^}", capsys.readouterr().out, re.MULTILINE | re.DOTALL)
+    assert before != after
+
+
+def test_the_demo_says_nothing_before_it_has_data(tmp_path, capsys):
+    words = ["demo", "--data", tmp_path / "none", "--out", tmp_path / "out", "--quick"]
+    with pytest.raises(FileNotFoundError, match="none"):
+        get_command(app).main([*map(str, words)], standalone_mode=False)
+    assert capsys.readouterr().out == ""
 
 
 def test_a_fitted_tokenizer_takes_the_place_of_the_first_stages(call, tmp_path):

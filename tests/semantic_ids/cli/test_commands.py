@@ -247,7 +247,7 @@ def test_rows_of_nan_are_missing_where_that_is_said(call, inside, tmp_path, arra
     assert Tokenizer.load(tmp_path / "tokens").codes.tolist() == expected.codes.tolist()
 
 
-@pytest.mark.parametrize("ending", ["index.json", "parquet", "codes"])
+@pytest.mark.parametrize("ending", ["index.json", "parquet", "csv", "jsonl", "codes"])
 def test_export_and_from_codes_hand_on_the_unique_codes(call, inside, tokenizer, tmp_path, ending):
     file = tmp_path / f"codes.{ending}"
     formats = [["--to", "parquet"], ["--from", "parquet"]] if ending == "codes" else [[], []]
@@ -258,6 +258,50 @@ def test_export_and_from_codes_hand_on_the_unique_codes(call, inside, tokenizer,
     assert again.ids.tolist() == tokenizer.ids.tolist()
     assert again.codes.tolist() == tokenizer.codes.tolist()
     assert again.ordered
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
+@pytest.mark.parametrize("rows", [7, 1 << 16])
+def test_from_codes_reads_what_encode_wrote(
+    call, inside, tokenizer, tmp_path, monkeypatch, name, rows
+):
+    for module in (tables, coding):
+        monkeypatch.setattr(module, "BLOCK_ROWS", rows)
+    for tokens in [[], ["--tokens"]][: 1 + (name != "a.parquet")]:
+        lines_of(call("encode", "tokens", "--all", *tokens, "--out", tmp_path / name))
+        words = ["from-codes", tmp_path / name, "--resolver", "none", "--overwrite"]
+        lines_of(call(*words, "--out", tmp_path / "again"))
+        again = Tokenizer.load(tmp_path / "again")
+        assert again.ids.tolist() == tokenizer.ids.tolist()
+        assert again.codes.tolist() == tokenizer.codes.tolist()
+
+
+@pytest.mark.parametrize("format", ["csv", "jsonl"])
+def test_a_named_format_wins_over_the_ending(call, inside, tmp_path, format):
+    file = tmp_path / "codes.npy"
+    lines_of(call("export", "numbered", file, "--to", format))
+    lines_of(call("export", "numbered", tmp_path / f"codes.{format}"))
+    lines_of(call("encode", "numbered", "--all", "--out", tmp_path / f"all.{format}"))
+    assert file.read_text() == (tmp_path / f"codes.{format}").read_text()
+    assert file.read_text() == (tmp_path / f"all.{format}").read_text()
+    lines_of(call("from-codes", file, "--from", format, "--out", tmp_path / "again"))
+    assert Tokenizer.load(tmp_path / "again").ids.tolist() == list(range(300))
+
+
+def test_what_was_written_is_told_as_json(call, inside, tokenizer, tmp_path):
+    file, page, folder = (str(tmp_path / name) for name in ("a.csv", "page.html", "again"))
+    assert objects_of(call("export", "tokens", file, "--json")) == [
+        {"file": file, "format": "csv", "items": 300}
+    ]
+    (told,) = objects_of(call("from-codes", file, "--out", folder, "--resolver", "none", "--json"))
+    made = Tokenizer.load(folder)
+    assert told == {
+        "items": 300,
+        "code_sizes": list(made.code_sizes),
+        "fingerprint": made.fingerprint,
+        "folder": folder,
+    }
+    assert objects_of(call("report", "tokens", page, "--json")) == [{"file": page, "items": 300}]
 
 
 def test_from_codes_tells_items_with_one_code_apart(call, tmp_path):

@@ -1,5 +1,6 @@
 """Every error is one line, with the exit code of its kind; nothing is written."""
 
+import re
 import shutil
 import warnings
 
@@ -30,6 +31,8 @@ USAGE = {
     "unknown side": "fit text.npy --out out --side prices=text.npy",
     "ids of no features": "stats tokens --ids ids.txt",
     "nothing to remove": "remove tokens",
+    "a format unknown": "export tokens out.csv --to xml",
+    "a format unknown to read": "from-codes codes.csv --from xml --out out",
 }
 
 WRONG = {
@@ -85,7 +88,12 @@ WRONG = {
     "an empty prefix": "describe published 1,1",
     "features of other items": "stats tokens --features text=short.npy",
     "categories of nobody": "stats tokens --categories codes.csv",
-    "a format unknown": "export tokens out.csv",
+    "an ending unknown": "export tokens out.xyz",
+    "an ending unknown to read": "from-codes ids.txt --out out",
+    "a table without ids": "from-codes codes.csv --out out",
+    "a table without codes": "from-codes nocodes.csv --out out",
+    "a table without rows": "from-codes norows.csv --out out",
+    "a table of no columns": "from-codes lines.jsonl --out out",
     "ids that a format cannot hold": "export tokens out.npy",
     "codes that collide": "from-codes same.npy --out out --resolver none",
     "no codes to make one of": "from-codes text.npy --out out",
@@ -114,6 +122,9 @@ def broken(shop, tmp_path_factory):
     (folder / "latin.csv").write_bytes("code,café\n".encode("latin-1"))
     (folder / "list.yaml").write_text("- 1\n")
     (folder / "codes.csv").write_text("code_a,code_b,code_c\n1,2,3\n")
+    (folder / "lines.jsonl").write_text('"1,2"\n"3,4"\n')
+    (folder / "nocodes.csv").write_text("item_id\nx\n")
+    (folder / "norows.csv").write_text("item_id,code_a\n")
     (folder / "gap.csv").write_text("code_a,code_c\n1,2\n")
     (folder / "ragged.csv").write_text("code_a,code_b,code_c\n1,2,3\n1,2\n")
     return folder
@@ -186,6 +197,66 @@ def test_add_changes_nothing_if_its_codes_cannot_be_written(call, broken, monkey
     check(call(*words, "--out", "nothing/codes.csv"), 1)
     check(call(*words, "--out", "empty"), 1)
     assert (broken / "tokens" / "manifest.json").read_bytes() == before
+
+
+def test_errors_say_what_to_do_in_words_of_the_command(call, shop, monkeypatch, tmp_path):
+    monkeypatch.chdir(shop)
+    shutil.copytree("tokens", tmp_path / "copy")
+    features = ["text=text.npy", "image=image.npy"]
+    nameless = call("add", tmp_path / "copy", *features)
+    assert nameless.code == 2
+    assert "--ids: every new item needs an id" in nameless.err
+    np.save(tmp_path / "text.npy", np.load("text.npy")[::-1])
+    other = call(
+        *("add", tmp_path / "copy", f"text={tmp_path / 'text.npy'}", "image=image.npy"),
+        *("--ids", "ids.txt"),
+    )
+    assert other.code == 1
+    assert "give --update" in other.err
+    exported = call("export", "tokens", tmp_path / "out.npy")
+    assert "choose a format that holds ids" in exported.err
+    for result in (nameless, other, exported):
+        assert "=[" not in result.err
+        assert "=None" not in result.err
+        assert "=True" not in result.err
+
+
+def test_the_help_of_add_does_not_promise_row_numbers(call):
+    for command, promised in (("add", False), ("fit", True)):
+        text = " ".join(call(command, "--help").out.split())
+        assert ("Row numbers if left out" in text) == promised
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_features_in_a_table_of_text_are_refused_by_what_is_accepted(call, tmp_path, ending):
+    (tmp_path / f"a.{ending}").write_text("")
+    result = call("fit", tmp_path / f"a.{ending}", "--out", tmp_path / "out")
+    assert (result.code, result.err.count("\n")) == (1, 1)
+    assert "ends in .npy, .safetensors or .parquet" in result.err
+    assert "no .csv or .jsonl" in " ".join(call("fit", "--help").out.split())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--set quantiser.levels=3",
+        "--set quantizer.lavels=3",
+        "--levels 0",
+        f"--set seed={'x' * 5000}",
+        f"--set fuser.weights=[{'0,' * 5000}0]",
+    ],
+)
+def test_an_error_of_a_spec_is_short_and_names_a_place_if_there_is_one(call, words):
+    error = call("fit", "text.npy", "--dry-run", *words.split()).err
+    assert error.startswith("semantic-ids: ")
+    assert ": :" not in error
+    assert len(error) < 400
+
+
+def test_help_names_every_exit_code(call):
+    text = " ".join(call("--help").out.split())
+    for code in (0, 1, 2, 130, 141):
+        assert re.search(rf"[:,] {code} ", text)
 
 
 def test_errors_of_several_lines_become_one():

@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 
 from semantic_ids.cli import tables
 from semantic_ids.cli.output import code_column, emit
-from semantic_ids.cli.tables import code_blocks, id_blocks, ids_like, read_columns, read_ids
+from semantic_ids.cli.tables import (
+    code_blocks,
+    id_blocks,
+    ids_like,
+    read_code_table,
+    read_columns,
+    read_ids,
+)
 from semantic_ids.ids import id_array
 
 ENDINGS = [".npy", ".parquet", ".jsonl", ".csv", ".txt"]
@@ -123,3 +130,22 @@ def test_what_npy_and_parquet_cannot_hold_is_refused(tmp_path):
 @given(st.lists(words, max_size=5))
 def test_texts_stay_texts_for_a_catalogue_of_texts(texts):
     assert ids_like(texts, id_array(["x"])).tolist() == texts
+
+
+def test_a_table_of_codes_may_have_the_index_of_pandas(tmp_path):
+    path = tmp_path / "codes.csv"
+    path.write_text(",item_id,code_b,code_a\n0,07,1,2\n1,8,3,4\n")
+    ids, codes = read_code_table(str(path))
+    assert ids.tolist() == ["07", "8"]
+    assert codes.tolist() == [[2, 1], [4, 3]]
+
+
+def test_a_table_of_codes_has_an_id_in_every_row_and_codes_of_one_length(tmp_path):
+    path = tmp_path / "codes.jsonl"
+    path.write_text('{"item_id": "x", "code": [1]}\n{"code": [2]}\n')
+    with pytest.raises(ValueError, match="all of one kind, got NoneType, str"):
+        read_code_table(str(path))
+    rows = [f'{{"item_id": {n}, "code": {[1] * (1 + n // 4)}}}\n' for n in range(8)]
+    path.write_text("".join(rows))  # two blocks
+    with pytest.raises(ValueError, match=r"different lengths: \[1, 2\]"):
+        read_code_table(str(path))
