@@ -68,7 +68,7 @@ def catalogue(folder: Path, items: int, users: int) -> Dataset:
     return Dataset("large", ids, Features({"text": vectors}, ids=ids), histories, (None,) * users)
 
 
-def run(folder: Path, items: int, users: int, steps: int) -> list[Step]:
+def run(folder: Path, items: int, users: int, steps: int, negatives: int) -> list[Step]:
     """Go through all stages, step by step."""
     found: list[Step] = []
     dataset = catalogue(folder, items, users)
@@ -90,6 +90,7 @@ def run(folder: Path, items: int, users: int, steps: int) -> list[Step]:
             tokenizer=tokenizer,
             item_parts=("codes", "features"),
             objective="sampled",
+            negatives=negatives,
             pretraining=Optimisation(epochs=0),
             finetuning=Optimisation(epochs=1, learning_rate=3e-3),
             epoch_size=256 * steps,
@@ -103,7 +104,7 @@ def run(folder: Path, items: int, users: int, steps: int) -> list[Step]:
     return found
 
 
-def compare(folder: Path, items: int, steps: int) -> list[tuple[str, float]]:
+def compare(folder: Path, items: int, steps: int, negatives: int) -> list[tuple[str, float]]:
     """Train by both softmaxes for as many steps."""
     dataset = catalogue(folder, items, 2 * items)
     tokenizer = TokenizerSpec().fit(dataset.features, progress=False)
@@ -113,6 +114,7 @@ def compare(folder: Path, items: int, steps: int) -> list[tuple[str, float]]:
             dataset,
             tokenizer=tokenizer,
             objective=objective,
+            negatives=negatives,
             pretraining=Optimisation(epochs=0),
             finetuning=Optimisation(epochs=max(1, steps // 128), learning_rate=3e-3),
             validated_users=5000,
@@ -132,6 +134,7 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=1_000_000)
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--compare", type=int, help="compare both softmaxes on so many items")
+    parser.add_argument("--negatives", type=int, default=1024, help="items that a step draws")
     parser.add_argument("--folder", type=Path, help="where files go; a temporary one by default")
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     arguments = parser.parse_args()
@@ -139,9 +142,15 @@ def main() -> None:
     print(libraries_line())
     with tempfile.TemporaryDirectory(dir=arguments.folder) as temporary:
         if arguments.compare:
-            compare(Path(temporary), arguments.compare, arguments.steps)
+            compare(Path(temporary), arguments.compare, arguments.steps, arguments.negatives)
         else:
-            found = run(Path(temporary), arguments.items, arguments.users, arguments.steps)
+            found = run(
+                Path(temporary),
+                arguments.items,
+                arguments.users,
+                arguments.steps,
+                arguments.negatives,
+            )
             write_json(arguments.out, vars(arguments), found)
 
 
