@@ -8,13 +8,14 @@ batch, order or thread.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 
 import numpy as np
 
 from semantic_ids.codes import check_codes
 from semantic_ids.quantizers.beam import BeamSearch
-from semantic_ids.quantizers.rounding import half_norms, largest_norms, norm_bounds, score_bounds
-from semantic_ids.quantizers.screening import Float32, Screening, screening_for
+from semantic_ids.quantizers.rounding import largest_norms, norm_bounds, score_bounds
+from semantic_ids.quantizers.screening import BFloat16, Float32, Rounded, Screening, bfloat16_pays
 
 _BLOCK_VALUES = 1 << 21  # numbers in work at a time
 _CACHED_VALUES = 1 << 19  # scores in work at a time: they stay in the processor's cache
@@ -23,7 +24,7 @@ _LEAST_ROWS = 256  # fewer would not be worth a matrix product's packing of the 
 
 
 class ResidualCodebooks:
-    """The codebooks of L levels and what searching them needs; immutable.
+    """The codebooks of L levels and what searching them needs; they do not change.
 
     Parameters
     ----------
@@ -34,8 +35,10 @@ class ResidualCodebooks:
         self.codebooks = tuple(np.ascontiguousarray(book, dtype=np.float32) for book in codebooks)
         self.sizes = tuple(len(book) for book in self.codebooks)
         self.width = self.codebooks[0].shape[1]
-        self._half_norms = [half_norms(book) for book in self.codebooks]
+        self._float32 = Float32(self.codebooks)
+        self._half_norms = self._float32.half_norms
         self._largest = largest_norms(self.codebooks)
+        self._rows = 0  # that were encoded so far; no code depends on it
 
     def greedy_codes(
         self, matrix: np.ndarray, screening: Callable[[int], Screening] | None = None
@@ -51,17 +54,25 @@ class ResidualCodebooks:
         codes = np.empty((len(matrix), len(self.sizes)), dtype=np.int32)
         rows = max(_LEAST_ROWS, _CACHED_VALUES // max(*self.sizes, self.width))
         work = _Work(min(rows, len(matrix)), self.sizes, self.width)
-        screen = (
-            screening_for(self.codebooks, len(matrix), rows)
-            if screening is None
-            else screening(rows)
-        )
+        screen = self._screening(len(matrix), rows) if screening is None else screening(rows)
         for start in range(0, len(matrix), rows):
             block = slice(start, start + rows)
             codes[block], near = self._greedy_block(matrix[block], work, screen)
-            if near > _NEAR_AT_MOST * codes[block].size and not isinstance(screen, Float32):
-                screen = Float32(self.codebooks)  # entries are so alike that looking closer pays
+            if near > _NEAR_AT_MOST * codes[block].size and screen is not self._float32:
+                screen = self._float32  # entries are so alike that looking closer pays
         return codes
+
+    @cached_property
+    def _rounded(self) -> Rounded:
+        return Rounded(self.codebooks)
+
+    def _screening(self, rows: int, block: int) -> Screening:
+        """Return the fastest screening; a large file comes in pieces of few rows."""
+        self._rows += rows
+        work = float(self._rows) * sum(book.size for book in self.codebooks)
+        if bfloat16_pays(rows, self.width, work):
+            return BFloat16(self._rounded, block)
+        return self._float32
 
     def _greedy_block(
         self, x: np.ndarray, work: "_Work", screen: Screening

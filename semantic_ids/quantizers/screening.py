@@ -15,10 +15,10 @@ from semantic_ids.quantizers.rounding import TINY32, half_norms, norm_bounds
 
 _UNIT16 = 2.0**-8  # unit roundoff of bfloat16
 
-#: Columns from which on products are long enough, rows from which on codebooks are worth to be
-#: rounded, and multiplications from which on torch is worth to be imported.
+#: Columns and rows from which on there is enough to gain, and multiplications from which on torch
+#: is worth to be imported.
 _LONG_PRODUCTS = 256
-_WORTH_ROUNDING = 4096
+_WORTH_ROUNDING = 1024
 _WORTH_AN_IMPORT = 2e11
 
 
@@ -58,18 +58,45 @@ class Float32:
 
     def __init__(self, codebooks: Sequence[np.ndarray]) -> None:
         self._negated = [np.ascontiguousarray(-book.T) for book in codebooks]
-        self._half_norms = [half_norms(book) for book in codebooks]
+        self.half_norms = [half_norms(book) for book in codebooks]
 
     def score(self, level: int, left: np.ndarray, scores: np.ndarray) -> None:
         """Write the scores; all of a row may be off as far."""
         np.matmul(left, self._negated[level], out=scores)
-        scores += self._half_norms[level]
+        scores += self.half_norms[level]
 
     def limits(
         self, level: int, lowest: np.ndarray, chosen: np.ndarray, float32: np.ndarray
     ) -> np.ndarray:
         """Return the limits: both the best and another may be off by `float32`."""
         return lowest + 2 * float32
+
+
+class Rounded:
+    """Codebooks rounded to bfloat16, and how far off that makes their entries; immutable.
+
+    Parameters
+    ----------
+    codebooks : one float32 array (K_l, d) a level.
+    """
+
+    def __init__(self, codebooks: Sequence[np.ndarray]) -> None:
+        import torch
+
+        self.entries = [torch.from_numpy(-book.T).bfloat16().contiguous() for book in codebooks]
+        self.by_norm, self.fixed, self.added = [], [], []
+        for book, entries in zip(codebooks, self.entries, strict=True):
+            lost = book + entries.float().numpy().T  # exact
+            norms, losses = (
+                np.sqrt((array.astype(np.float64) ** 2).sum(axis=1)) for array in (book, lost)
+            )
+            tiny = 2 * book.shape[1] * TINY32  # numbers that small may count as zero
+            # A hundredth more than u, for the roundings of the bounds and for products of u.
+            by_norm = 1.01 * (_UNIT16 * norms + (1 + _UNIT16) * losses + tiny)
+            fixed = 1.01 * (_UNIT16 * norms**2 / 2 + tiny * (1 + norms))
+            self.by_norm.append(torch.from_numpy(by_norm).float())
+            self.fixed.append(torch.from_numpy(fixed).float())
+            self.added.append(torch.from_numpy(half_norms(book)) - self.fixed[-1])
 
 
 class BFloat16:
@@ -82,29 +109,16 @@ class BFloat16:
 
     Parameters
     ----------
-    codebooks : one float32 array (K_l, d) a level.
+    rounded : the codebooks.
     rows : the most that are scored together.
     """
 
-    def __init__(self, codebooks: Sequence[np.ndarray], rows: int) -> None:
+    def __init__(self, rounded: Rounded, rows: int) -> None:
         import torch
 
         self._torch = torch
-        self._entries = [torch.from_numpy(-book.T).bfloat16().contiguous() for book in codebooks]
-        self._by_norm, self._fixed, self._added = [], [], []
-        for book, entries in zip(codebooks, self._entries, strict=True):
-            lost = book + entries.float().numpy().T  # exact
-            norms, losses = (
-                np.sqrt((array.astype(np.float64) ** 2).sum(axis=1)) for array in (book, lost)
-            )
-            tiny = 2 * book.shape[1] * TINY32  # numbers that small may count as zero
-            # A hundredth more than u, for the roundings of the bounds and for products of u.
-            by_norm = 1.01 * (_UNIT16 * norms + (1 + _UNIT16) * losses + tiny)
-            fixed = 1.01 * (_UNIT16 * norms**2 / 2 + tiny * (1 + norms))
-            self._by_norm.append(torch.from_numpy(by_norm).float())
-            self._fixed.append(torch.from_numpy(fixed).float())
-            self._added.append(torch.from_numpy(half_norms(book)) - self._fixed[-1])
-        width, most = codebooks[0].shape[1], max(map(len, codebooks))
+        self._rounded = rounded
+        width, most = len(rounded.entries[0]), max(len(added) for added in rounded.added)
         low = {"dtype": torch.bfloat16, "device": "cpu"}
         self._left = torch.empty((rows, width), **low)
         self._products = torch.empty(rows * most, **low)
@@ -118,12 +132,12 @@ class BFloat16:
             rows = torch.from_numpy(np.require(left, requirements=("C", "W")))
             low = self._left[: len(left)].copy_(rows)
             products = self._products[: scores.size].view(scores.shape)
-            torch.mm(low, self._entries[level], out=products)
+            torch.mm(low, self._rounded.entries[level], out=products)
             written = torch.from_numpy(scores)
-            torch.add(products, self._added[level], out=written)
+            torch.add(products, self._rounded.added[level], out=written)
             with np.errstate(over="ignore"):  # what is infinite or no number is decided anew
                 self._norms = torch.from_numpy(norm_bounds(left)).float()
-            written.addr_(self._norms, self._by_norm[level], alpha=-1)
+            written.addr_(self._norms, self._rounded.by_norm[level], alpha=-1)
 
     def limits(
         self, level: int, lowest: np.ndarray, chosen: np.ndarray, float32: np.ndarray
@@ -134,28 +148,23 @@ class BFloat16:
         by up to its own bound and u |s| + u D: it is surely worse where D (1 - u), less its
         bound, is more than B + 2 u |s|.
         """
-        own = (self._norms * self._by_norm[level][chosen] + self._fixed[level][chosen]).numpy()
+        own = (
+            self._norms * self._rounded.by_norm[level][chosen] + self._rounded.fixed[level][chosen]
+        ).numpy()
         with np.errstate(over="ignore", invalid="ignore"):
             best = lowest.astype(np.float64) + own
             apart = own + 2.02 * _UNIT16 * np.abs(best) + 4 * float32.astype(np.float64)
             return (best + apart / (1 - 1.01 * _UNIT16)).astype(np.float32)
 
 
-def screening_for(codebooks: Sequence[np.ndarray], rows: int, block: int) -> Screening:
-    """Return the fastest screening for so many rows here, so many at a time.
+def bfloat16_pays(rows: int, width: int, work: float) -> bool:
+    """Return whether so many rows of so many columns are screened faster in bfloat16 here.
 
-    Parameters
-    ----------
-    codebooks : one float32 array (K_l, d) a level.
-    rows : to be encoded.
-    block : the most that are scored together.
+    `work` is the number of multiplications so far, by which torch may be worth its import.
     """
-    work = float(rows) * sum(book.size for book in codebooks)
+    is_large = rows >= _WORTH_ROUNDING and width >= _LONG_PRODUCTS
     has_torch = "torch" in sys.modules or work > _WORTH_AN_IMPORT
-    is_large = rows >= _WORTH_ROUNDING and codebooks[0].shape[1] >= _LONG_PRODUCTS
-    if is_large and has_torch and has_bfloat16():
-        return BFloat16(codebooks, block)
-    return Float32(codebooks)
+    return is_large and has_torch and has_bfloat16()
 
 
 def has_bfloat16() -> bool:

@@ -1,6 +1,7 @@
 """The fast searches against direct differences in float64 and against all codes."""
 
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
-from semantic_ids.quantizers import beam, residual
+from semantic_ids.quantizers import beam, residual, screening
 from semantic_ids.quantizers.residual import ResidualCodebooks, least, least_but
 from semantic_ids.quantizers.rounding import norm_bounds
-from semantic_ids.quantizers.screening import BFloat16, Float32, has_bfloat16, screening_for
+from semantic_ids.quantizers.screening import BFloat16, Float32, Rounded, bfloat16_pays
 
 SEEDS = st.integers(0, 2**32 - 1)
 SIZES = st.lists(st.integers(1, 20), min_size=1, max_size=4).map(tuple)
@@ -40,7 +41,7 @@ def direct_errors(books, x, codes):
 
 SCREENINGS = {
     "float32": lambda books: lambda rows: Float32(books),
-    "bfloat16": lambda books: lambda rows: BFloat16(books, rows),
+    "bfloat16": lambda books: lambda rows: BFloat16(Rounded(books), rows),
 }
 
 
@@ -139,7 +140,7 @@ def test_bfloat16_is_not_off_by_more_than_its_bounds(seed, width, exponent):
     rng = np.random.default_rng(seed)
     scale = np.float32(10.0**exponent)
     book, x = (scale * rng.normal(size=(30, width)).astype(np.float32) for _ in range(2))
-    search, screen = ResidualCodebooks([book]), BFloat16([book], 30)
+    search, screen = ResidualCodebooks([book]), BFloat16(Rounded([book]), 30)
     written = np.empty((30, 30), dtype=np.float32)
     screen.score(0, x, written)
     best = written.argmin(axis=1)
@@ -184,12 +185,27 @@ def test_rows_may_be_read_only_and_in_any_order(greedy):
     assert np.array_equal(greedy(books, x[::-1]), codes[::-1])
 
 
-@pytest.mark.skipif(not has_bfloat16(), reason="the processor has no products of bfloat16")
-def test_many_rows_are_screened_in_bfloat16():
-    wide, narrow = (random_books(np.random.default_rng(0), (8, 8), d) for d in (256, 16))
-    assert isinstance(screening_for(wide, 5000, 100), BFloat16)
-    assert isinstance(screening_for(wide, 50, 100), Float32)
-    assert isinstance(screening_for(narrow, 5000, 100), Float32)
+def test_bfloat16_is_for_much_work_alone(monkeypatch):
+    monkeypatch.setattr(screening, "has_bfloat16", lambda: True)
+    assert bfloat16_pays(5000, 256, 0.0)
+    assert not bfloat16_pays(50, 256, 1e15)
+    assert not bfloat16_pays(5000, 16, 1e15)
+    # Torch is imported for much work alone.
+    monkeypatch.setattr(screening, "sys", SimpleNamespace(modules={}))
+    assert not bfloat16_pays(5000, 256, 1e9)
+    assert bfloat16_pays(5000, 256, 1e12)
+    monkeypatch.setattr(screening, "has_bfloat16", lambda: False)
+    assert not bfloat16_pays(5000, 256, 1e12)
+
+
+def test_many_rows_get_the_same_codes_by_default(brute_force):
+    """Piece by piece and at once, whichever screening is taken here."""
+    rng = np.random.default_rng(0)
+    books, x = random_books(rng, (16, 16), 256), rng.normal(size=(1500, 256)).astype(np.float32)
+    search, expected = ResidualCodebooks(books), brute_force(books, x)
+    assert np.array_equal(search.greedy_codes(x), expected)
+    assert np.array_equal(search.greedy_codes(x[:100]), expected[:100])
+    assert np.array_equal(search.greedy_codes(x), expected)
 
 
 @given(seed=SEEDS, sizes=SIZES, n=st.integers(2, 60))
