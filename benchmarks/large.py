@@ -6,10 +6,6 @@ histories that walk among neighbouring clusters. The fusion learns from a sample
 Memory is the peak of the process's resident memory during a step.
 
     OMP_NUM_THREADS=1 python benchmarks/large.py --items 1000000 --users 1000000
-    OMP_NUM_THREADS=1 python benchmarks/large.py --compare 50000
-
-`--compare N` instead trains on N items by the full and by the sampled softmax, for as many steps,
-and prints NDCG@10 of both on the validation targets.
 """
 
 import argparse
@@ -25,7 +21,8 @@ from recmodels import DynamicFusion, Optimisation, QBert4Rec
 from recmodels.data import Dataset, Histories
 from semantic_ids import Features, TokenizerSpec
 
-_CLUSTERS, _WIDTH, _BLOCK, _MEAN_LENGTH = 5000, 128, 1 << 16, 10
+_CLUSTERS, _WIDTH, _BLOCK = 5000, 128, 1 << 16
+_SHORTEST, _LONGEST = 5, 15
 
 
 def write_catalogue(path: Path, items: int, rng: np.random.Generator) -> np.ndarray:
@@ -46,7 +43,7 @@ def walks(users: int, clusters: np.ndarray, rng: np.random.Generator) -> Histori
     Within a cluster a few items are taken far more often than others.
     """
     starts = np.searchsorted(clusters, np.arange(_CLUSTERS + 1))
-    lengths = rng.integers(5, 2 * _MEAN_LENGTH - 4, users)
+    lengths = rng.integers(_SHORTEST, _LONGEST + 1, users)
     offsets = np.append(0, np.cumsum(lengths))
     firsts = np.repeat(rng.integers(0, _CLUSTERS, users), lengths)
     steps = rng.integers(0, 2, offsets[-1])
@@ -104,36 +101,12 @@ def run(folder: Path, items: int, users: int, steps: int, negatives: int) -> lis
     return found
 
 
-def compare(folder: Path, items: int, steps: int, negatives: int) -> list[tuple[str, float]]:
-    """Train by both softmaxes for as many steps."""
-    dataset = catalogue(folder, items, 2 * items)
-    tokenizer = TokenizerSpec().fit(dataset.features, progress=False)
-    found = []
-    for objective in ("items", "sampled"):
-        model = QBert4Rec.fit(
-            dataset,
-            tokenizer=tokenizer,
-            objective=objective,
-            negatives=negatives,
-            pretraining=Optimisation(epochs=0),
-            finetuning=Optimisation(epochs=max(1, steps // 128), learning_rate=3e-3),
-            validated_users=5000,
-            progress=False,
-        )
-        log = model.log.finetuning
-        found.append((objective, max(log.validation)))
-        print(f"{objective:8s} NDCG@10 {max(log.validation):.4f}  {sum(log.seconds):.0f} s")
-    print(f"sampled is {found[1][1] / found[0][1]:.3f} of the full softmax")
-    return found
-
-
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--items", type=int, default=1_000_000)
     parser.add_argument("--users", type=int, default=1_000_000)
     parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--compare", type=int, help="compare both softmaxes on so many items")
     parser.add_argument("--negatives", type=int, default=1024, help="items that a step draws")
     parser.add_argument("--folder", type=Path, help="where files go; a temporary one by default")
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
@@ -141,17 +114,14 @@ def main() -> None:
     torch.set_num_threads(1)
     print(libraries_line())
     with tempfile.TemporaryDirectory(dir=arguments.folder) as temporary:
-        if arguments.compare:
-            compare(Path(temporary), arguments.compare, arguments.steps, arguments.negatives)
-        else:
-            found = run(
-                Path(temporary),
-                arguments.items,
-                arguments.users,
-                arguments.steps,
-                arguments.negatives,
-            )
-            write_json(arguments.out, vars(arguments), found)
+        found = run(
+            Path(temporary),
+            arguments.items,
+            arguments.users,
+            arguments.steps,
+            arguments.negatives,
+        )
+    write_json(arguments.out, vars(arguments), found)
 
 
 if __name__ == "__main__":
