@@ -15,13 +15,13 @@ from recmodels.catalogue_vectors import (
 )
 from recmodels.data import Dataset, Histories, Split
 from recmodels.data.structure import interaction_counts
+from recmodels.early_stopping import validation_ndcg
 from recmodels.encoder import SequenceEncoder
-from recmodels.evaluation import evaluate
 from recmodels.item_vectors import CodeVectors, FeatureVectors, ItemVectors, OwnVectors
 from recmodels.masked_items import Lesson, Sequences, finetune, pretrain
 from recmodels.objectives import Objective, item_softmax, level_softmax, sampled_softmax
 from recmodels.qbert4rec_spec import QBert4RecSpec
-from recmodels.sequence_model import SequenceModel, SequenceScorer
+from recmodels.sequence_model import SequenceModel
 from recmodels.training import TrainingLog, seeded
 from semantic_ids import Concat, Features, FittedFuser, Tokenizer
 from semantic_ids.checkpoints import identity
@@ -209,18 +209,9 @@ def lesson_of(
 
 def validation_of(spec: QBert4RecSpec, model: SequenceModel, split: Split) -> Callable[[], float]:
     """Return what measures a model's NDCG@10 on the validation targets."""
-    held = split.validation
-    if len(held) > spec.validated_users:
-        chosen = np.random.default_rng(spec.seed).choice(
-            len(held), spec.validated_users, replace=False
-        )
-        held = held.take(np.sort(chosen))
-
-    def validate() -> float:
-        scorer = SequenceScorer(model, spec.max_history)
-        return evaluate(scorer, held, progress=False).metrics.ndcg_10
-
-    return validate
+    return validation_ndcg(
+        model, spec.max_history, split.validation, users=spec.validated_users, seed=spec.seed
+    )
 
 
 def objective_of(spec: QBert4RecSpec, model: SequenceModel, counts: np.ndarray) -> Objective:

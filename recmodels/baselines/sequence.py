@@ -12,8 +12,8 @@ from torch import nn
 from recmodels.catalogue_vectors import latents
 from recmodels.data import Histories, Split
 from recmodels.data.structure import interaction_counts
+from recmodels.early_stopping import validation_ndcg
 from recmodels.encoder import SequenceEncoder
-from recmodels.evaluation import evaluate
 from recmodels.item_vectors import FeatureVectors, ItemVectors, OwnVectors
 from recmodels.masked_items import Lesson, Sequences, pretrain, train_causally
 from recmodels.masking import MaskMix
@@ -40,6 +40,7 @@ class SequenceBaseline(Spec):
     temperature : divides the cosines.
     repeats : whether an item's score has a learnt bonus for each time that the history holds it.
     optimisation : how it is trained.
+    validated_users : most users whose validation targets choose the epoch.
     batch_size : sequences of a step.
     epoch_size : most sequences of an epoch; of more, each epoch takes a new random choice.
     device : where it is trained.
@@ -56,6 +57,7 @@ class SequenceBaseline(Spec):
     temperature: float = Field(default=0.07, gt=0, allow_inf_nan=False)
     repeats: bool = False
     optimisation: Optimisation = Optimisation(epochs=60, learning_rate=3e-3, patience=6)
+    validated_users: int = Field(default=65536, ge=1)
     batch_size: int = Field(default=128, ge=1)
     epoch_size: int = Field(default=32768, ge=1)
     device: Device = "cpu"
@@ -102,11 +104,13 @@ class SequenceBaseline(Spec):
                     self, split.train.items, split.train.offsets, split.validation.targets, given
                 ),
             )
-
-            def validate() -> float:
-                scorer = SequenceScorer(model, self.max_history)
-                return evaluate(scorer, split.validation, progress=False).metrics.ndcg_10
-
+            validate = validation_ndcg(
+                model,
+                self.max_history,
+                split.validation,
+                users=self.validated_users,
+                seed=self.seed,
+            )
             log = self._train(lesson, validate)
         return FittedSequence(self, model, log, fuser)
 

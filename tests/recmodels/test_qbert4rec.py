@@ -8,7 +8,7 @@ from recmodels import (
     Optimisation,
     QBert4Rec,
     QBert4RecSpec,
-    qbert4rec_training,
+    early_stopping,
 )
 from recmodels.baselines import Popularity
 from recmodels.data import Dataset, Histories, planted_catalogue, synthetic_catalogue
@@ -314,13 +314,13 @@ def test_unknown_items_can_be_skipped_and_seen_ones_left_out(model, dataset):
 def test_some_users_choose_the_epoch(dataset, monkeypatch):
     """The same ones after every epoch, so many as the spec says."""
     asked = []
-    real = qbert4rec_training.evaluate
+    real = early_stopping.evaluate
 
     def watched(scorer, held, **options):
         asked.append(held.targets.tolist())
         return real(scorer, held, **options)
 
-    monkeypatch.setattr(qbert4rec_training, "evaluate", watched)
+    monkeypatch.setattr(early_stopping, "evaluate", watched)
     fit(dataset, validated_users=7, finetuning=Optimisation(epochs=2))
     assert len(asked) == 2
     assert asked[0] == asked[1]
