@@ -5,7 +5,7 @@ from recmodels.ranking.draft import draft_then_verify
 from recmodels.ranking.exact import best_of_levels, best_of_products
 from recmodels.ranking.recommendations import ItemId, Recommendations
 from recmodels.ranking.scorer import Scorer
-from recmodels.ranking.seen import add_to_seen, drop_seen, hide_seen
+from recmodels.ranking.seen import add_to_seen, drop_seen
 from recmodels.ranking.top import TopK, top_k
 
 __all__ = [
@@ -19,6 +19,5 @@ __all__ = [
     "best_of_products",
     "draft_then_verify",
     "drop_seen",
-    "hide_seen",
     "top_k",
 ]

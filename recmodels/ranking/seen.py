@@ -6,35 +6,6 @@ from recmodels.data import Histories
 from recmodels.ranking.top import TopK
 
 
-def hide_seen(scores: np.ndarray, histories: Histories, *, first: int = 0) -> np.ndarray:
-    """Return scores with minus infinity for the items of each user's history.
-
-    Parameters
-    ----------
-    scores : (n, I) float, of the items `first` to `first + I - 1`.
-    histories : of the n users; items outside this block play no part.
-    first : row of the first item.
-
-    Returns
-    -------
-    (n, I), a copy
-
-    Raises
-    ------
-    ValueError
-        if there are not as many histories as rows of scores.
-
-    Examples
-    --------
-    >>> hide_seen(np.array([[0.5, 0.25, 2.0]]), Histories.of([[2, 0, 2]]))
-    array([[-inf, 0.25, -inf]])
-    """
-    _check_users("scores", len(scores), histories)
-    hidden = scores.copy()
-    add_to_seen(hidden, histories, -np.inf, first=first)
-    return hidden
-
-
 def add_to_seen(scores: np.ndarray, histories: Histories, bonus: float, *, first: int = 0) -> None:
     """Add a bonus, in place, to the scores of each user's items for each time they occur.
 

@@ -7,27 +7,40 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from recmodels.data import Histories
-from recmodels.ranking import TopK, drop_seen, hide_seen, top_k
+from recmodels.ranking import TopK, add_to_seen, drop_seen, top_k
 
 HISTORIES = st.lists(st.lists(st.integers(0, 9), max_size=12), min_size=3, max_size=3)
 
 
-@given(HISTORIES, hnp.arrays(np.float32, (3, 10), elements=st.sampled_from([0.0, 1.0, 2.0])))
-def test_hidden_items_have_minus_infinity(histories, scores):
-    before = scores.copy()
-    hidden = hide_seen(scores, Histories.of(histories))
+def added(scores, histories, bonus, **part):
+    """A copy, with the bonus added."""
+    changed = scores.copy()
+    add_to_seen(changed, histories, bonus, **part)
+    return changed
+
+
+@given(
+    HISTORIES,
+    hnp.arrays(np.float32, (3, 10), elements=st.sampled_from([0.0, 1.0, 2.0])),
+    st.sampled_from([-np.inf, -1.5, 0.0, 2.0]),
+)
+def test_each_time_that_an_item_was_seen_counts(histories, scores, bonus):
+    found = added(scores, Histories.of(histories), bonus)
+    assert found.dtype == np.float32
     for user, history in enumerate(histories):
         for item in range(10):
-            assert hidden[user, item] == (-np.inf if item in history else before[user, item])
-    assert np.array_equal(scores, before)
+            expected = scores[user, item]
+            for _ in range(history.count(item)):
+                expected += bonus
+            assert found[user, item] == expected
 
 
 @given(HISTORIES, st.integers(0, 10), st.integers(0, 10))
-def test_a_block_is_hidden_as_a_part_of_the_whole(histories, first, end):
+def test_a_block_is_a_part_of_the_whole(histories, first, end):
     first, end = sorted((first, end))
     scores, seen = np.zeros((3, 10)), Histories.of(histories)
-    block = hide_seen(scores[:, first:end], seen, first=first)
-    assert np.array_equal(block, hide_seen(scores, seen)[:, first:end])
+    block = added(scores[:, first:end], seen, -1.0, first=first)
+    assert np.array_equal(block, added(scores, seen, -1.0)[:, first:end])
 
 
 @given(HISTORIES, st.data())
@@ -60,7 +73,7 @@ def test_dropping_equals_hiding_if_enough_items_are_asked_for():
     scores = rng.normal(size=(50, 200))
     seen = Histories.of([rng.choice(200, size=rng.integers(0, 30)) for _ in scores])
     dropped = drop_seen(top_k(scores, 40), seen, 10)
-    assert np.array_equal(dropped.rows, top_k(hide_seen(scores, seen), 10).rows)
+    assert np.array_equal(dropped.rows, top_k(added(scores, seen, -np.inf), 10).rows)
 
 
 def test_other_histories_and_counts_are_refused():
@@ -70,4 +83,4 @@ def test_other_histories_and_counts_are_refused():
     with pytest.raises(ValueError, match=r"k=4 .* 3"):
         drop_seen(top, Histories.of([[], []]), 4)
     with pytest.raises(ValueError, match="scores: 2 users came with 1 histories"):
-        hide_seen(np.zeros((2, 3)), Histories.of([[]]))
+        add_to_seen(np.zeros((2, 3)), Histories.of([[]]), 1.0)
