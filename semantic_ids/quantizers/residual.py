@@ -64,7 +64,7 @@ class ResidualCodebooks:
 
     @cached_property
     def _rounded(self) -> Rounded:
-        return Rounded(self.codebooks)
+        return Rounded(self.codebooks, self._half_norms)
 
     def _screening(self, rows: int, block: int) -> Screening:
         """Return the fastest screening; a large file comes in pieces of few rows."""

@@ -17,8 +17,8 @@ _UNIT16 = 2.0**-8  # unit roundoff of bfloat16
 
 #: Columns and rows from which on there is enough to gain, and multiplications from which on torch
 #: is worth to be imported.
-_LONG_PRODUCTS = 256
-_WORTH_ROUNDING = 1024
+_MANY_COLUMNS = 256
+_MANY_ROWS = 1024
 _WORTH_AN_IMPORT = 2e11
 
 
@@ -78,14 +78,15 @@ class Rounded:
     Parameters
     ----------
     codebooks : one float32 array (K_l, d) a level.
+    half_norms : as `Float32` has them.
     """
 
-    def __init__(self, codebooks: Sequence[np.ndarray]) -> None:
+    def __init__(self, codebooks: Sequence[np.ndarray], half_norms: Sequence[np.ndarray]) -> None:
         import torch
 
         self.entries = [torch.from_numpy(-book.T).bfloat16().contiguous() for book in codebooks]
         self.by_norm, self.fixed, self.added = [], [], []
-        for book, entries in zip(codebooks, self.entries, strict=True):
+        for book, entries, half in zip(codebooks, self.entries, half_norms, strict=True):
             lost = book + entries.float().numpy().T  # exact
             norms, losses = (
                 np.sqrt((array.astype(np.float64) ** 2).sum(axis=1)) for array in (book, lost)
@@ -96,7 +97,7 @@ class Rounded:
             fixed = 1.01 * (_UNIT16 * norms**2 / 2 + tiny * (1 + norms))
             self.by_norm.append(torch.from_numpy(by_norm).float())
             self.fixed.append(torch.from_numpy(fixed).float())
-            self.added.append(torch.from_numpy(half_norms(book)) - self.fixed[-1])
+            self.added.append(torch.from_numpy(half) - self.fixed[-1])
 
 
 class BFloat16:
@@ -162,7 +163,7 @@ def bfloat16_pays(rows: int, width: int, work: float) -> bool:
 
     `work` is the number of multiplications so far, by which torch may be worth its import.
     """
-    is_large = rows >= _WORTH_ROUNDING and width >= _LONG_PRODUCTS
+    is_large = rows >= _MANY_ROWS and width >= _MANY_COLUMNS
     has_torch = "torch" in sys.modules or work > _WORTH_AN_IMPORT
     return is_large and has_torch and has_bfloat16()
 

@@ -93,7 +93,9 @@ def small_model(items, cosine):
             {"codes": CodeVectors(codes, (5, 5, 5), 8), "features": FeatureVectors(latents, 8)}
         )
         encoder = SequenceEncoder(width=8, layers=1, heads=2, dropout=0.0, positions=6)
-        return SequenceModel(vectors, encoder, cosine=cosine, temperature=0.5).eval()
+        model = SequenceModel(vectors, encoder, cosine=cosine, temperature=0.5, repeats=True)
+        torch.nn.init.constant_(model.repeat, -0.3)
+        return model.eval()
 
 
 BOUNDS = np.array([0, 7, 9, 20])
@@ -111,16 +113,22 @@ def test_the_softmax_is_taken_within_a_domain(at, cosine):
     vectors = model.items().detach()
     hidden = model.encoder.masked(vectors[items.clamp(min=0)], items, masked).detach()
     losses = []
-    for one, target in zip(hidden.double(), items[masked].tolist(), strict=True):
+    seen = items[masked.nonzero()[:, 0], :-2]
+    bonus = -0.3 / (0.5 if cosine else 1)
+    for one, had, target in zip(hidden.double(), seen, items[masked].tolist(), strict=True):
         scores = []
         for row in range(BOUNDS[at], BOUNDS[at + 1]):
             score = (one @ vectors[row].double()).item()
             if cosine:
                 score /= 0.5 * (one.norm() * vectors[row].double().norm()).item()
-            scores.append(score)
+            scores.append(score + bonus * (had == row).sum().item())
         losses.append(np.logaddexp.reduce(scores) - scores[target - BOUNDS[at]])
     objective = within_domains(model, BOUNDS, lambda part, _: item_softmax(part))
-    assert objective(items, masked).item() == pytest.approx(np.mean(losses), rel=1e-5)
+    loss = objective(items, masked)
+    assert loss.item() == pytest.approx(np.mean(losses), rel=1e-5)
+    loss.backward()
+    # Nothing comes again, so the bonus is to fall wherever something was seen.
+    assert (model.repeat.grad.item() > 0) == bool((seen >= 0).any())
     # Over all items it is another number: the test can fail.
     assert item_softmax(model)(items, masked).item() > np.mean(losses) + 1e-3
 

@@ -39,9 +39,14 @@ def direct_errors(books, x, codes):
 
 # --- the greedy search
 
+
+def rounded(books):
+    return Rounded(books, Float32(books).half_norms)
+
+
 SCREENINGS = {
     "float32": lambda books: lambda rows: Float32(books),
-    "bfloat16": lambda books: lambda rows: BFloat16(Rounded(books), rows),
+    "bfloat16": lambda books: lambda rows: BFloat16(rounded(books), rows),
 }
 
 
@@ -127,11 +132,14 @@ def test_what_bfloat16_rounds_most_is_decided_rightly(brute_force, greedy):
         signs, steps = rng.choice([-1, 1], shape), 2 * rng.integers(0, 128, shape) + 1
         return (signs * (1 + steps / 256)).astype(np.float32)
 
-    books, x = [halfway(64, 16), halfway(64, 16) / 4], halfway(2000, 16)
+    book = halfway(32, 16)
+    twins = book.copy()  # each another's, but for one number, by what bfloat16 takes for a step
+    twins[:, 0] += rng.choice([-1, 1], 32).astype(np.float32) / 128
+    books, x = [np.concatenate([book, twins]), halfway(64, 16) / 4], halfway(2000, 16)
     expected = brute_force(books, x)
     assert np.array_equal(greedy(books, x), expected)
     rounded = [torch.from_numpy(part).bfloat16().float().numpy() for part in (x, books[0])]
-    assert (brute_force([rounded[1]], rounded[0])[:, 0] != expected[:, 0]).sum() >= 5
+    assert (brute_force([rounded[1]], rounded[0])[:, 0] != expected[:, 0]).sum() > 100
 
 
 @given(seed=SEEDS, width=st.integers(1, 40), exponent=st.integers(-12, 12))
@@ -140,14 +148,14 @@ def test_bfloat16_is_not_off_by_more_than_its_bounds(seed, width, exponent):
     rng = np.random.default_rng(seed)
     scale = np.float32(10.0**exponent)
     book, x = (scale * rng.normal(size=(30, width)).astype(np.float32) for _ in range(2))
-    search, screen = ResidualCodebooks([book]), BFloat16(Rounded([book]), 30)
+    search, screen = ResidualCodebooks([book]), BFloat16(rounded([book]), 30)
     written = np.empty((30, 30), dtype=np.float32)
     screen.score(0, x, written)
     best = written.argmin(axis=1)
     limits = screen.limits(0, written.min(axis=1), best, search._rounding_bounds(x)[:, 0])
     wide = book.astype(np.float64)
     true = (wide**2).sum(axis=1) / 2 - x.astype(np.float64) @ wide.T
-    assert (true[np.arange(30), best] < limits + 1e-9 * scale**2).all()
+    assert (true[np.arange(30), best] <= limits).all()
     surely_worse = written > limits[:, None]
     assert (true[surely_worse] > true.min(axis=1)[surely_worse.nonzero()[0]]).all()
 
