@@ -49,7 +49,8 @@ def best_of_products(
     ------
     ValueError
         if the arrays are not finite floats of one width, k or `block` is out of range, a product
-        overflows to NaN, or `seen` is of other users or items.
+        overflows to NaN, `seen` is of other users or items, or `bonus` is no number below
+        infinity.
 
     Notes
     -----
@@ -165,6 +166,8 @@ def _best(
         raise ValueError(f"k={k} should be between 1 and the number of items, {items}")
     if block < 1:
         raise ValueError(f"block={block} should be at least 1 score")
+    if not bonus < np.inf:
+        raise ValueError(f"bonus={bonus} should be a number below infinity")
     if seen is not None:
         check_seen(seen, users, items)
     rows = np.empty((users, k), dtype=np.int64)

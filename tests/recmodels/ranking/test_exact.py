@@ -172,6 +172,12 @@ def test_seen_items_have_a_bonus_for_each_time(block, bonus):
     assert np.array_equal(top.scores, expected.scores)
 
 
+@pytest.mark.parametrize("bonus", [np.nan, np.inf])
+def test_a_bonus_is_a_number_below_infinity(bonus):
+    with pytest.raises(ValueError, match=f"bonus={bonus}"):
+        best_of_products(np.zeros((1, 2)), np.zeros((3, 2)), 1, bonus=bonus)
+
+
 def test_items_seen_are_left_out_of_sums_of_levels():
     logits = [np.array([[0.0, 1.0]])]
     top = best_of_levels(logits, np.array([[0], [1]]), 2, seen=Histories.of([[1]]))
