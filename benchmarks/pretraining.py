@@ -30,8 +30,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from recommendation import data_hash, gains, measure_and_keep, spread
+from recommendation import data_hash, is_there, measure_and_keep
 from recommenders import Made
+from tables import gains, spread
 from turns import processor
 
 from recmodels import Optimisation, QBert4Rec
@@ -186,11 +187,6 @@ def pretrained(
     return model
 
 
-def is_there(path: Path, final: bool) -> bool:
-    """Say whether a result was kept, with its test targets if these are asked for."""
-    return path.exists() and (not final or "test" in json.loads(path.read_text()))
-
-
 def keep(
     path: Path,
     made: Made,
@@ -252,7 +248,7 @@ def print_gain(
     if not seeds:
         return
     a, b = (
-        np.mean([gains(np.array(side[seed][part]["ranks"])) for seed in seeds], axis=0)
+        np.mean([gains(side[seed][part]["ranks"]) for seed in seeds], axis=0)
         for side in (ours, others)
     )
     interval = paired_bootstrap(a, b)

@@ -26,17 +26,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from published import PUBLISHED
-from recommenders import RECOMMENDERS, Made, Trial
+from recommenders import RECOMMENDERS, Made, Recommender, Trial
 from string_matching import by_string
+from tables import MEASURES, kept, print_gains, print_table
 from turns import processor
 
-from recmodels.comparison import paired_bootstrap
 from recmodels.data import Dataset, Held, Split, read_dataset
 from recmodels.evaluation import evaluate
 from recmodels.list_evaluation import evaluate_lists
-
-MEASURES = ("hr_1", "hr_5", "hr_10", "ndcg_5", "ndcg_10", "mrr")
 
 
 def main() -> None:
@@ -51,11 +48,10 @@ def main() -> None:
     for seed in arguments.seeds:
         for name in arguments.models:
             path = folder / f"{arguments.tag}{name}-{seed}.json"
-            if path.exists() and (not arguments.final or "test" in json.loads(path.read_text())):
-                continue
-            trial = Trial(dataset, codes, seed, json.loads(arguments.fields))
-            run(path, name, trial, arguments.final)
-    print_table(folder, dataset, "test" if arguments.final else "validation")
+            if not is_there(path, arguments.final):
+                trial = Trial(dataset, codes, seed, json.loads(arguments.fields))
+                run(path, RECOMMENDERS[name], trial, arguments.final)
+    report(folder, dataset, "test" if arguments.final else "validation")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -81,10 +77,15 @@ def published_codes(folder: Path, name: str | None) -> np.ndarray | None:
         return file["codes"].astype(np.int32)
 
 
-def run(path: Path, name: str, trial: Trial, final: bool) -> None:
+def is_there(path: Path, final: bool) -> bool:
+    """Say whether a result was kept, with its test targets if these are asked for."""
+    return path.exists() and (not final or "test" in json.loads(path.read_text()))
+
+
+def run(path: Path, make: Recommender, trial: Trial, final: bool) -> None:
     """Fit a recommender, measure it, and keep the result."""
     started = time.perf_counter()
-    made = RECOMMENDERS[name](trial)
+    made = make(trial)
     fitted = time.perf_counter() - started
     result: dict[str, Any] = {
         "model": path.stem.rsplit("-", 1)[0],
@@ -160,71 +161,14 @@ def data_hash(dataset: Dataset) -> str:
     return checksum.hexdigest()[:12]
 
 
-def print_table(folder: Path, dataset: Dataset, part: str) -> None:
-    """Print every model's mean and deviation over seeds, the published rows, and the gains."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for path in sorted(folder.glob("*.json")):
-        result = json.loads(path.read_text())
-        if part in result:
-            found.setdefault(result["model"], []).append(result)
-    heads = ["HR@1", "HR@5", "HR@10", "NDCG@5", "NDCG@10", "MRR"]
-    print(f"\n{folder.name}, {part} targets, history not filtered, ties against the recommender")
-    print("| model | seeds | " + " | ".join(heads) + " | tied | s/epoch | users/s | parameters |")
-    print("|---" * (len(heads) + 6) + "|")
-    for name, results in found.items():
-        cells = [spread([result[part][measure] for result in results]) for measure in MEASURES]
-        seconds = [list(result["seconds_per_epoch"].values()) for result in results]
-        last = f"{np.mean([s[-1] for s in seconds]):.1f}" if all(seconds) else "-"
-        rate = np.mean([result[part]["users_per_second"] for result in results])
-        tied = np.mean([result[part]["tied"] for result in results])
-        print(
-            f"| {name} | {len(results)} | {' | '.join(cells)} | {tied:.0f} | {last} | {rate:,.0f} "
-            f"| {results[0]['parameters']:,} |"
-        )
-    for source, row in PUBLISHED.get(folder.name, {}).items() if part == "test" else ():
-        cells = [f"{row[measure]:.4f}" if measure in row else "" for measure in MEASURES]
-        print(f"| {source} (published) | | {' | '.join(cells)} | | | | |")
-    for name, results in found.items():
-        if "by_string" in results[0][part]:
-            strings = [[result[part]["by_string"][m] for result in results] for m in MEASURES]
-            print(f"| {name}, codes compared as strings | | {' | '.join(map(spread, strings))} |")
+def report(folder: Path, dataset: Dataset, part: str) -> None:
+    """Print the table of what is there, and what the default gains over its controls."""
+    found = kept(folder, part)
+    print_table(found, folder.name, part)
     targets = getattr(dataset.split(), part).targets
     warm = np.isin(targets, dataset.split().train.items)
-    for base in ("no-codes", "random-codes"):
-        if "default" in found and base in found:
-            print_gain(found["default"], found[base], base, part, warm)
-
-
-def spread(values: list[float]) -> str:
-    """Return a mean, and its deviation over seeds where there are several."""
-    mean = f"{np.mean(values):.4f}"
-    return mean if len(values) == 1 else f"{mean} ± {np.std(values, ddof=1):.4f}"
-
-
-def print_gain(
-    ours: list[dict], others: list[dict], name: str, part: str, warm: np.ndarray
-) -> None:
-    """Print what the default gains over a control, over users in pairs and over common seeds."""
-    pairs = [(a, b) for a in ours for b in others if a["seed"] == b["seed"]]
-    if not pairs:
-        return
-    for which, users in (("all", np.ones(len(warm), bool)), ("warm", warm), ("cold", ~warm)):
-        if users.sum() < 2:
-            continue
-        a, b = (
-            np.mean([gains(np.array(pair[side][part]["ranks"])) for pair in pairs], axis=0)[users]
-            for side in (0, 1)
-        )
-        interval = paired_bootstrap(a, b)
-        print(
-            f"default minus {name}, {which} targets ({users.sum():,}, {len(pairs)} seeds): NDCG@10 "
-            f"{interval.mean:+.4f} [{interval.lower:+.4f}, {interval.upper:+.4f}]"
-        )
-
-
-def gains(ranks: np.ndarray) -> np.ndarray:
-    """Return each user's NDCG@10."""
-    return np.where(ranks <= 10, 1 / np.log2(1 + ranks), 0)
+    users = {"all targets": np.ones(len(warm), bool), "warm targets": warm, "cold targets": ~warm}
+    print_gains(found, "default", ("no-codes", "random-codes"), part, users)
 
 
 if __name__ == "__main__":

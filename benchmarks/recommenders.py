@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from recmodels import MaskMix, Optimisation, QBert4Rec, QBert4RecSpec
+from recmodels import DynamicFusion, MaskMix, Optimisation, QBert4Rec, QBert4RecSpec
 from recmodels.baselines import (
     TIGER,
     BERT4Rec,
@@ -19,7 +19,7 @@ from recmodels.baselines import (
 )
 from recmodels.data import Dataset, Split
 from recmodels.training import TrainingLog
-from semantic_ids import OPQ, RQVAE, RQKMeans, Suffix, Tokenizer, TokenizerSpec
+from semantic_ids import OPQ, RQVAE, Concat, Fuser, RQKMeans, Suffix, Tokenizer, TokenizerSpec
 
 
 @dataclass(frozen=True)
@@ -120,9 +120,15 @@ def paper(trial: Trial) -> Made:
     return qbert4rec(spec, trial.tokenizer(spec.tokenizer), trial)
 
 
-def concat(trial: Trial) -> Made:
-    """The default with Concat in place of DynamicFusion."""
-    return qbert4rec(QBert4RecSpec(), trial.tokenizer(TokenizerSpec()), trial)
+def with_fusion(fuser: Fuser) -> Recommender:
+    """Return the default with another fusion, its random numbers begun by the seed."""
+
+    def make(trial: Trial) -> Made:
+        seed = {"seed": trial.seed} if "seed" in type(fuser).model_fields else {}
+        spec = TokenizerSpec(fuser=fuser.model_copy(update=seed))
+        return qbert4rec(QBert4RecSpec(), trial.tokenizer(spec), trial)
+
+    return make
 
 
 def with_quantizer(quantizer: Any) -> Recommender:
@@ -184,14 +190,21 @@ RECOMMENDERS: dict[str, Recommender] = {
     "no-codes": no_codes,
     "random-codes": random_codes,
     "codes-only": codes_only,
-    "concat": concat,
+    "concat": with_fusion(Concat()),
     "no-repeats": lambda trial: default(replace(trial, fields={**trial.fields, "repeats": False})),
     "code-positions": with_positions("code"),
     "transfer": with_positions("transfer"),
     "rq-vae": with_quantizer(RQVAE()),
     "rq-8": with_quantizer(RQKMeans(levels=8)),
+    "rq-16": with_quantizer(RQKMeans(levels=16)),
+    "rq-32": with_quantizer(RQKMeans(levels=32)),
+    "opq-4": with_quantizer(OPQ(slots=4)),
     "opq-16": with_quantizer(OPQ(slots=16)),
     "opq-32": with_quantizer(OPQ(slots=32)),
+    "depth-1": with_fusion(DynamicFusion(fixed_depth=1)),
+    "depth-2": with_fusion(DynamicFusion(fixed_depth=2)),
+    "depth-4": with_fusion(DynamicFusion(layers=4, fixed_depth=4)),
+    "gates-4": with_fusion(DynamicFusion(layers=4)),
     "span": with_masks(span=1),
     "tail": with_masks(tail=1),
     "multi-region": with_masks(multi_region=1),
