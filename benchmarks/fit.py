@@ -1,10 +1,10 @@
 """How long fitting RQ-KMeans takes, beside four `faiss.Kmeans` in turn, and what its errors are.
 
-Both have equal iterations and the same sample of 256 rows for each entry, and faiss's k-means at
-heart; ours starts each level from spread points (k-means++), and finds the nearest entries between
-the levels in its own way. Prints one table and writes one JSON. With `--data`, a folder of
-catalogue folders (see `recmodels.data`), the defaults and the preset `RQKMeans.fine()` are fitted
-to the text vectors of some catalogues too: seconds, and the relative error of what `encode` gives.
+Both have equal iterations and samples of 256 rows for each entry; ours starts each level from
+spread points (greedy k-means++), decides exactly which entry is nearest, and ends a level early
+where no row changes its entry. Prints one table and writes one JSON. With `--data`, a folder of
+catalogue folders (see `recmodels.data`), both are fitted to the text vectors of some catalogues
+too, and the preset `RQKMeans.fine()`: seconds, and the relative error of what `encode` gives.
 
     OMP_NUM_THREADS=1 python benchmarks/fit.py --data FOLDER --out fit.json
 """
@@ -62,9 +62,8 @@ def kmeans_in_turn(x: np.ndarray, iterations: int, seed: int = 0) -> np.ndarray:
     return x - left
 
 
-def beside_faiss(items: int, width: int, iterations: int, rounds: int) -> list[Result]:
+def beside_faiss(x: np.ndarray, name: str, iterations: int, rounds: int) -> list[Result]:
     """Fit both by turns on the same vectors."""
-    x = clustered(items, width, seed=0)
     spec = RQKMeans(levels=LEVELS, codebook_size=SIZE, iterations=iterations)
     kept: dict[str, np.ndarray] = {}
 
@@ -76,7 +75,6 @@ def beside_faiss(items: int, width: int, iterations: int, rounds: int) -> list[R
         kept["theirs"] = kmeans_in_turn(x, iterations)
 
     taken = take_turns({"ours": ours, "theirs": theirs}, rounds, warm=False)
-    name = f"made up, {items:,} x {width}"
     return [
         Result(
             name,
@@ -89,17 +87,13 @@ def beside_faiss(items: int, width: int, iterations: int, rounds: int) -> list[R
     ]
 
 
-def on_catalogue(folder: Path, presets: dict[str, RQKMeans]) -> list[Result]:
-    """Fit presets to the text vectors of a catalogue folder, and measure what encoding gives."""
-    x = np.load(folder / "text_emb.npy").astype(np.float32)
-    results = []
-    for name, spec in presets.items():
-        started = time.perf_counter()
-        fitted = spec.fit(x, progress=False)
-        seconds = time.perf_counter() - started
-        error = relative_error(x, fitted.decode(fitted.encode(x)))
-        results.append(Result(f"{folder.name}, {len(x):,}", name, seconds, None, error))
-    return results
+def fine(x: np.ndarray, name: str) -> Result:
+    """Fit the preset, and measure what encoding gives."""
+    started = time.perf_counter()
+    fitted = RQKMeans.fine().fit(x, progress=False)
+    seconds = time.perf_counter() - started
+    error = relative_error(x, fitted.decode(fitted.encode(x)))
+    return Result(name, "RQKMeans.fine", seconds, None, error)
 
 
 def table(results: list[Result]) -> str:
@@ -123,7 +117,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the fit of RQ-KMeans.")
     parser.add_argument("--items", type=int, default=20_000)
     parser.add_argument("--width", type=int, default=384)
-    parser.add_argument("--iterations", type=int, default=10)
+    parser.add_argument("--iterations", type=int, default=25)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--data", type=Path, help="folder of catalogue folders")
     parser.add_argument(
@@ -131,13 +125,14 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, help="where to write the figures as JSON")
     args = parser.parse_args()
-    results = []
-    if args.rounds:
-        results += beside_faiss(args.items, args.width, args.iterations, args.rounds)
-    if args.data:
-        presets = {"RQKMeans": RQKMeans(), "RQKMeans.fine": RQKMeans.fine()}
-        for name in args.catalogues:
-            results += on_catalogue(args.data / name, presets)
+    made_up = clustered(args.items, args.width, seed=0)
+    results = beside_faiss(
+        made_up, f"made up, {args.items:,} x {args.width}", args.iterations, args.rounds
+    )
+    for folder in [args.data / name for name in args.catalogues] if args.data else ():
+        x = np.load(folder / "text_emb.npy").astype(np.float32)
+        name = f"{folder.name}, {len(x):,}"
+        results += [*beside_faiss(x, name, args.iterations, args.rounds), fine(x, name)]
     print(libraries_line())
     print(table(results))
     write_json(args.out, vars(args), results)

@@ -1,17 +1,26 @@
-"""k-means by faiss, started from well spread points."""
+"""k-means: Lloyd's iterations from well spread points, on the search that finds codes."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
-#: Training points that faiss samples for each centroid where there are more.
+from semantic_ids.quantizers.beam import blocks
+from semantic_ids.quantizers.residual import ResidualCodebooks
+
+#: Points for each centroid that are learnt from, at random where there are more.
 _POINTS_PER_CENTROID = 256
 #: Rows for each centroid among which the starts are picked.
 _START_ROWS_PER_CENTROID = 32
+#: Numbers that are added up at a time: they stay in the processor's cache.
+_BLOCK_VALUES = 1 << 18
 
 
 def kmeans(points: np.ndarray, size: int, *, iterations: int, seed: int) -> np.ndarray:
     """Cluster float32 points (n, d) and return centroids (size, d) float32, size <= n.
+
+    Which centroid is nearest is decided exactly, as codes are, so it is the same with any kernel
+    of matrix products.
 
     Examples
     --------
@@ -19,8 +28,8 @@ def kmeans(points: np.ndarray, size: int, *, iterations: int, seed: int) -> np.n
     >>> np.sort(kmeans(points, 2, iterations=5, seed=0), axis=0).round(2).ravel().tolist()
     [0.05000000074505806, 5.050000190734863]
     """
-    import faiss
-
+    rng = np.random.default_rng(seed)
+    points = _sample(points, _POINTS_PER_CENTROID * size, rng)
     # Distances by |x|^2 + |c|^2 - 2xc lose their digits far from the origin.
     centre = points.mean(axis=0, dtype=np.float64).astype(np.float32)
     points = points - centre
@@ -28,19 +37,69 @@ def kmeans(points: np.ndarray, size: int, *, iterations: int, seed: int) -> np.n
     # Powers of two change no digit.
     exponent = int(np.frexp(np.abs(points).max())[1])
     points = np.ldexp(points, -exponent)
-    rng = np.random.default_rng(seed)
-    count = min(len(points), _START_ROWS_PER_CENTROID * size)
-    sample = points[np.sort(rng.choice(len(points), size=count, replace=False))]
-    clustering = faiss.Kmeans(
-        points.shape[1],
-        size,
-        niter=iterations,
-        seed=seed,
-        min_points_per_centroid=1,  # below 39 faiss writes a warning to standard output
-        max_points_per_centroid=_POINTS_PER_CENTROID,
-    )
-    clustering.train(points, init_centroids=spread_starts(sample, size, rng))
-    return np.ldexp(np.array(clustering.centroids, dtype=np.float32), exponent) + centre
+    starts = spread_starts(_sample(points, _START_ROWS_PER_CENTROID * size, rng), size, rng)
+    return np.ldexp(lloyd(points, starts, iterations), exponent) + centre
+
+
+def lloyd(points: np.ndarray, centroids: np.ndarray, iterations: int) -> np.ndarray:
+    """Move each centroid to the mean of the points that it is nearest to, again and again.
+
+    A centroid that is nearest to none takes over the point that is farthest from its own, each
+    another one, where a point is away from its own at all. It ends early where no point changes
+    its centroid.
+
+    Parameters
+    ----------
+    points : (n, d) float32.
+    centroids : (size, d) float32, to begin with.
+    iterations : at most.
+
+    Returns
+    -------
+    centroids : (size, d) float32.
+
+    Examples
+    --------
+    >>> points = np.array([[0.0], [2.0], [6.0]], dtype=np.float32)
+    >>> lloyd(points, points[:2], iterations=5).ravel().tolist()
+    [1.0, 6.0]
+    """
+    size = len(centroids)
+    owner, sums = np.full(len(points), -1, np.int32), np.zeros(centroids.shape)
+    for _ in range(iterations):
+        search = ResidualCodebooks([centroids])
+        codes = search.greedy_codes(points)
+        found = _revived(codes[:, 0], size, lambda: search.errors(points, codes)[:, 0])
+        changed = np.flatnonzero(found != owner)
+        if not len(changed):
+            break
+        # Only what points that change their centroid take there, and take away.
+        left = changed[owner[changed] >= 0]
+        sums += cluster_sums(points[changed], found[changed], size)
+        sums -= cluster_sums(points[left], owner[left], size)
+        owner, counts = found, np.bincount(found, minlength=size)[:, None]
+        means = sums / np.maximum(counts, 1)
+        centroids = np.where(counts > 0, means, centroids).astype(np.float32)
+    return centroids
+
+
+def _revived(owner: np.ndarray, size: int, errors: Callable[[], np.ndarray]) -> np.ndarray:
+    """Give each centroid without points one of those that are worst off."""
+    dead = np.flatnonzero(np.bincount(owner, minlength=size) == 0)
+    if not len(dead):
+        return owner
+    far = errors()
+    worst = np.argsort(-far, kind="stable")[: min(len(dead), np.count_nonzero(far))]
+    owner = owner.copy()
+    owner[worst] = dead[: len(worst)]
+    return owner
+
+
+def _sample(points: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
+    """Return the points, or of more than `most` so many, at random and in their order."""
+    if len(points) <= most:
+        return points
+    return points[np.sort(rng.choice(len(points), size=most, replace=False))]
 
 
 def cluster_sums(points: np.ndarray, owner: np.ndarray, size: int) -> np.ndarray:
@@ -53,8 +112,13 @@ def cluster_sums(points: np.ndarray, owner: np.ndarray, size: int) -> np.ndarray
     """
     from scipy.sparse import csr_array
 
-    n = len(points)
-    return csr_array((np.ones(n), (owner, np.arange(n))), shape=(size, n)) @ points
+    sums = np.zeros((size, points.shape[1]))
+    # Blocks of fewer rows than there are sums would be work on the sums alone.
+    for block in blocks(len(points), max(4 * size, _BLOCK_VALUES // points.shape[1])):
+        of = owner[block]
+        members = csr_array((np.ones(len(of)), (of, np.arange(len(of)))), shape=(size, len(of)))
+        sums += members @ points[block].astype(np.float64)
+    return sums
 
 
 def spread_starts(points: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
@@ -62,8 +126,8 @@ def spread_starts(points: np.ndarray, size: int, rng: np.random.Generator) -> np
 
     Each next start is the best of a few points drawn with probability proportional to their
     squared distance to the starts so far (Arthur and Vassilvitskii, 2007, section 5).
-    scikit-learn's ``kmeans_plusplus`` does the same and takes some eight times as long here,
-    since it checks its input at each of the `size` steps.
+    scikit-learn's ``kmeans_plusplus`` does the same and takes many times as long here, since it
+    checks its input at each of the `size` steps.
     """
     trials = 2 + int(math.log(size))
     norms = np.einsum("ij,ij->i", points, points)
@@ -83,5 +147,6 @@ def spread_starts(points: np.ndarray, size: int, rng: np.random.Generator) -> np
 def _squared_distances(
     points: np.ndarray, norms: np.ndarray, to: np.ndarray | list[int]
 ) -> np.ndarray:
-    distances = norms[to][:, None] + norms - 2 * (points[to] @ points.T)
-    return np.maximum(distances, 0)
+    # One by one: a product of so few rows takes four times as long, to pack all points for it.
+    products = np.stack([points @ points[row] for row in to])
+    return np.maximum(norms[to][:, None] + norms - 2 * products, 0)

@@ -26,7 +26,7 @@ _PASSES = 4
 class RQKMeans(Levelled):
     """Residual quantization by k-means: level l clusters what levels < l left over.
 
-    Each level is one k-means (faiss) with k-means++ starts; a row's code at a level is the
+    Each level is one k-means with k-means++ starts; a row's code at a level is the
     nearest centroid. `RQKMeans.fine()` has smaller errors for more time.
 
     Parameters

@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.cluster import KMeans, kmeans_plusplus
 
-from semantic_ids.quantizers.kmeans import kmeans, spread_starts
+from semantic_ids.quantizers import residual
+from semantic_ids.quantizers.kmeans import cluster_sums, kmeans, lloyd, spread_starts
 
 
 def blobs(clusters=12, each=60, seed=0):
@@ -100,3 +103,73 @@ def test_powers_of_two_scale_the_centroids_and_nothing_else(exponent):
     plain = kmeans(points, 16, iterations=5, seed=0)
     scaled = kmeans(np.ldexp(points, exponent), 16, iterations=5, seed=0)
     np.testing.assert_array_equal(scaled, np.ldexp(plain, exponent))
+
+
+def naive_lloyd(points, centroids, iterations):
+    """Lloyd's iterations by loops in float64, centroids rounded to float32 between them."""
+    for _ in range(iterations):
+        apart = ((points[:, None].astype("f8") - centroids) ** 2).sum(axis=2)
+        owner = apart.argmin(axis=1)
+        errors = apart[np.arange(len(points)), owner]
+        worst = [row for row in np.argsort(-errors, kind="stable") if errors[row] > 0]
+        dead = [k for k in range(len(centroids)) if not (owner == k).any()]
+        for k, row in zip(dead, worst, strict=False):
+            owner[row] = k
+        centroids = np.array(
+            [
+                points[owner == k].mean(axis=0, dtype="f8") if (owner == k).any() else centroid
+                for k, centroid in enumerate(centroids)
+            ],
+            dtype="f4",
+        )
+    return centroids
+
+
+@given(st.integers(0, 10_000), st.integers(1, 60), st.integers(1, 8), st.integers(1, 6))
+def test_iterations_are_those_of_plain_loops(seed, n, size, iterations):
+    rng = np.random.default_rng(seed)
+    # Few different whole numbers: equal distances, equal points and clusters that run empty.
+    points = rng.integers(-3, 4, size=(n, 2)).astype(np.float32)
+    starts = points[rng.integers(n, size=size)]
+    expected = naive_lloyd(points, starts, iterations)
+    np.testing.assert_allclose(lloyd(points, starts, iterations), expected, rtol=1e-6)
+
+
+def test_a_centroid_that_no_point_is_nearest_to_takes_over_the_worst_one():
+    points = np.array([[0.0], [1.0], [9.0], [30.0]], dtype=np.float32)
+    starts = np.array([[0.0], [0.0], [9.0]], dtype=np.float32)
+    assert lloyd(points, starts, 1).ravel().tolist() == [0.5, 30.0, 9.0]
+
+
+def test_no_screening_changes_a_centroid(monkeypatch):
+    points = np.random.default_rng(1).normal(size=(3000, 256)).astype(np.float32)
+    plain = kmeans(points, 64, iterations=8, seed=0)
+    screened = []
+
+    class Rounding(residual.BFloat16):
+        def score(self, *args):
+            screened.append(len(args[1]))
+            super().score(*args)
+
+    monkeypatch.setattr(residual, "BFloat16", Rounding)
+    monkeypatch.setattr(residual, "bfloat16_pays", lambda *_: True)
+    np.testing.assert_array_equal(kmeans(points, 64, iterations=8, seed=0), plain)
+    assert sum(screened) >= 3000
+
+
+def test_of_many_points_a_sample_is_learnt_from():
+    points = np.random.default_rng(0).normal(size=(2000, 3)).astype(np.float32)
+    centroids = kmeans(points, 2, iterations=10, seed=0)
+    assert not np.array_equal(centroids, kmeans(points, 2, iterations=10, seed=1))
+    sure = KMeans(2, n_init=5, random_state=0).fit(points).inertia_
+    assert inertia(points, centroids) <= 1.05 * sure
+
+
+@given(st.integers(0, 10_000), st.integers(1, 3000), st.integers(1, 300))
+def test_sums_of_clusters_are_those_of_a_loop(seed, n, size):
+    rng = np.random.default_rng(seed)
+    points = rng.normal(size=(n, 3)).astype(np.float32)
+    owner = rng.integers(size, size=n)
+    expected = np.zeros((size, 3))
+    np.add.at(expected, owner, points)
+    np.testing.assert_allclose(cluster_sums(points, owner, size), expected, atol=1e-9)
