@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -36,18 +37,22 @@ def item_softmax(model: SequenceModel) -> Objective:
 
 
 def sampled_softmax(model: SequenceModel, counts: Tensor, negatives: int) -> Objective:
-    """Return the cross-entropy over a step's own items and as many drawn by their counts.
+    """Return the cross-entropy over a masked item and as many drawn by their counts.
 
     All masked items of a step share the drawn ones. Each score is lowered by the logarithm of
     how often its item is expected among the candidates, which makes the expected gradient that
     of the whole catalogue in the limit of many. Only the vectors of items that take part are
     computed, so a step does not grow with the catalogue.
 
+    Items are drawn at equal distances along the catalogue in the order of its codes (systematic
+    sampling): items with a prefix in common have similar scores, and each stretch of them is
+    drawn from as often as expected, give or take one.
+
     Parameters
     ----------
     model : what is trained.
     counts : (N,) how often each item occurs in the training histories.
-    negatives : items drawn a step, with replacement.
+    negatives : items drawn a step; one that is expected more than once may come more than once.
 
     References
     ----------
@@ -56,11 +61,11 @@ def sampled_softmax(model: SequenceModel, counts: Tensor, negatives: int) -> Obj
     """
     # One is added so that every item can be drawn.
     chances = (counts.double() + 1) / (counts.double() + 1).sum()
-    bounds = chances.cumsum(0)
+    order = in_order_of_codes(model, len(counts))
+    bounds = chances[order].cumsum(0)
 
     def loss(items: Tensor, masked: Tensor) -> Tensor:
-        places = torch.rand(negatives, dtype=torch.float64, device=items.device)
-        drawn = torch.searchsorted(bounds.to(items.device), places).clamp(max=len(bounds) - 1)
+        drawn = order[evenly(bounds, negatives)].to(items.device)
         rows, at = torch.unique(
             torch.cat([items.clamp(min=0).flatten(), drawn]), return_inverse=True
         )
@@ -82,6 +87,34 @@ def sampled_softmax(model: SequenceModel, counts: Tensor, negatives: int) -> Obj
         return (torch.logaddexp(right, others.logsumexp(dim=1)) - right).mean()
 
     return loss
+
+
+def evenly(bounds: Tensor, n: int) -> Tensor:
+    """Draw n of N places, (n,) int64, in ascending order, at equal distances from a random start.
+
+    A place of chance p comes n p times, rounded up or down, and n p times on average.
+
+    Parameters
+    ----------
+    bounds : (N,) float64, the chances of the places up to each, summed; the last is 1.
+    n : how many.
+
+    Examples
+    --------
+    >>> evenly(torch.tensor([0.5, 0.75, 1.0], dtype=torch.float64), 4).tolist()
+    [0, 0, 1, 2]
+    """
+    distances = torch.arange(n) + torch.rand((), dtype=torch.float64)
+    # Rounding may leave the last bound below 1.
+    return torch.searchsorted(bounds, distances / n, right=True).clamp(max=len(bounds) - 1)
+
+
+def in_order_of_codes(model: SequenceModel, size: int) -> Tensor:
+    """Return the rows of the catalogue, those with a prefix in common side by side, (N,)."""
+    codes = dict(model.items.parts.items()).get("codes")
+    if not isinstance(codes, CodeVectors):
+        return torch.arange(size)
+    return torch.from_numpy(np.lexsort(codes.tokens.cpu().numpy().T[::-1]))
 
 
 def level_softmax(model: SequenceModel) -> Objective:

@@ -3,10 +3,18 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recmodels.encoder import SequenceEncoder
 from recmodels.item_vectors import CodeVectors, ItemVectors, OwnVectors
-from recmodels.objectives import item_softmax, level_softmax, sampled_softmax
+from recmodels.objectives import (
+    evenly,
+    in_order_of_codes,
+    item_softmax,
+    level_softmax,
+    sampled_softmax,
+)
 from recmodels.sequence_model import SequenceModel
 
 SIZES = (4, 3)
@@ -140,7 +148,42 @@ def test_sampled_softmax_tends_to_the_whole(cosine, positions):
     whole = value(item_softmax(model))
     torch.manual_seed(1)
     sampled = value(sampled_softmax(model, counts, 200_000))
-    assert sampled == pytest.approx(whole, rel=0.01)
+    assert sampled == pytest.approx(whole, rel=1e-4)
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=30), st.integers(1, 200))
+def test_places_come_as_often_as_expected_give_or_take_one(counts, n):
+    chances = np.array(counts, dtype=np.float64) / sum(counts)
+    drawn = evenly(torch.from_numpy(chances.cumsum()), n).numpy()
+    assert len(drawn) == n
+    assert (np.diff(drawn) >= 0).all()
+    times = np.bincount(drawn, minlength=len(counts))
+    assert (np.abs(times - n * chances) < 1 + 1e-9).all()
+
+
+def test_places_come_as_often_as_expected_on_average():
+    bounds = torch.tensor([0.05, 0.4, 1.0], dtype=torch.float64)
+    torch.manual_seed(0)
+    drawn = np.concatenate([evenly(bounds, 3).numpy() for _ in range(20_000)])
+    np.testing.assert_allclose(np.bincount(drawn) / 20_000, [0.15, 1.05, 1.8], atol=0.015)
+
+
+def test_sampling_goes_along_the_codes():
+    model = sequence_model(cosine=True)
+    codes = np.random.default_rng(0).permutation(ITEMS)
+    model.items.parts["codes"].set_codes(torch.from_numpy(np.stack(np.divmod(codes, 3), axis=1)))
+    order = in_order_of_codes(model, ITEMS)
+    assert codes[order].tolist() == list(range(ITEMS))
+
+
+def test_without_codes_sampling_goes_along_the_rows():
+    assert in_order_of_codes(sequence_model(cosine=True, codes=False), 5).tolist() == [
+        0,
+        1,
+        2,
+        3,
+        4,
+    ]
 
 
 def test_the_sampled_sum_over_the_other_items_is_unbiased():
