@@ -111,6 +111,11 @@ class _DomainVectors(ItemVectors):
         super().__init__(dict(items.parts.items()), items.slots)
         self._rows = rows
 
+    def tokens(self) -> Tensor | None:
+        """Return the tokens of the domain's rows."""
+        tokens = super().tokens()
+        return None if tokens is None else tokens[self._rows]
+
     def forward(self, rows: Tensor | None = None) -> Tensor:
         """Return the vectors (n, width) of some rows (n,) of the domain, or of all."""
         if rows is not None:

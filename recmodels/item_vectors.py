@@ -151,3 +151,13 @@ class ItemVectors(nn.Module):
                 for part in self.parts.values()
             ]
         ).sum(dim=0)
+
+    @property
+    def codes(self) -> CodeVectors | None:
+        """The part of the codes, or None."""
+        part = dict(self.parts.items()).get("codes")
+        return part if isinstance(part, CodeVectors) else None
+
+    def tokens(self) -> Tensor | None:
+        """Return the tokens of all rows' codes, (N, P) int64; None without codes."""
+        return None if self.codes is None else self.codes.tokens

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from recmodels.item_vectors import CodeVectors
 from recmodels.product_cross_entropy import product_cross_entropy
 from recmodels.sequence_model import SequenceModel
 
@@ -111,10 +110,10 @@ def evenly(bounds: Tensor, n: int) -> Tensor:
 
 def in_order_of_codes(model: SequenceModel, size: int) -> Tensor:
     """Return the rows of the catalogue, those with a prefix in common side by side, (N,)."""
-    codes = dict(model.items.parts.items()).get("codes")
-    if not isinstance(codes, CodeVectors):
+    tokens = model.items.tokens()
+    if tokens is None:
         return torch.arange(size)
-    return torch.from_numpy(np.lexsort(codes.tokens.cpu().numpy().T[::-1]))
+    return torch.from_numpy(np.lexsort(tokens.cpu().numpy().T[::-1]))
 
 
 def level_softmax(model: SequenceModel) -> Objective:
@@ -128,8 +127,8 @@ def level_softmax(model: SequenceModel) -> Objective:
     ValueError
         if the model's item vectors know no codes.
     """
-    codes = dict(model.items.parts.items()).get("codes")
-    if not isinstance(codes, CodeVectors):
+    codes, tokens = model.items.codes, model.items.tokens()
+    if codes is None or tokens is None:
         raise ValueError("objective='levels': needs codes among the item vectors' parts")
     starts = torch.tensor((0, *codes.sizes[:-1])).cumsum(0)
 
@@ -138,7 +137,7 @@ def level_softmax(model: SequenceModel) -> Objective:
         hidden, targets = model.read(items, masked, vectors[items.clamp(min=0)])
         asked = model.asked(hidden).unflatten(1, (codes.slots, -1))
         tables = model.answering(codes.table.weight).split(codes.sizes)
-        wanted = codes.tokens[targets] - starts.to(items.device)
+        wanted = tokens[targets] - starts.to(items.device)
         losses = [
             functional.cross_entropy(asked[:, slot] @ table.T, wanted[:, level])
             for level, (slot, table) in enumerate(zip(codes.slot_of_level, tables, strict=True))

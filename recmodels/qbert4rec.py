@@ -13,7 +13,7 @@ from recmodels.data import Dataset, Histories
 from recmodels.evaluation import Evaluation, evaluate
 from recmodels.explained import ExplainedItem, explained
 from recmodels.fusion import DynamicFusion
-from recmodels.item_vectors import CodeVectors, shared
+from recmodels.item_vectors import shared
 from recmodels.qbert4rec_spec import QBert4RecSpec, spec_of
 from recmodels.qbert4rec_state import KIND, Stored
 from recmodels.qbert4rec_training import QBert4RecLog, train_stage_3
@@ -192,8 +192,8 @@ class QBert4Rec(Transferable):
         """
         self._check_fingerprint()
         parts = {}
-        codes = dict(self._model.items.parts.items()).get("codes")
-        if isinstance(codes, CodeVectors):
+        codes = self._model.items.codes
+        if codes is not None:
             codes.set_codes(torch.from_numpy(self.tokenizer.codes.copy()))
             with torch.inference_mode():
                 parts["codes"] = codes().numpy()
@@ -256,8 +256,8 @@ class QBert4Rec(Transferable):
         rows = self.tokenizer.rows(items)
         scorer = self._current()
         own = {name: part[rows] for name, part in self._other_parts().items()}
-        codes = dict(self._model.items.parts.items()).get("codes")
-        if isinstance(codes, CodeVectors):
+        codes = self._model.items.codes
+        if codes is not None:
             with torch.inference_mode():
                 levels = codes.by_level(torch.from_numpy(rows)).numpy()
             own |= {f"code {level_name(at)}": levels[:, at] for at in range(levels.shape[1])}

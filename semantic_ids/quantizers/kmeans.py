@@ -1,7 +1,6 @@
 """k-means: Lloyd's iterations from well spread points, on the search that finds codes."""
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 
@@ -68,8 +67,7 @@ def lloyd(points: np.ndarray, centroids: np.ndarray, iterations: int) -> np.ndar
     owner, sums = np.full(len(points), -1, np.int32), np.zeros(centroids.shape)
     for _ in range(iterations):
         search = ResidualCodebooks([centroids])
-        codes = search.greedy_codes(points)
-        found = _revived(codes[:, 0], size, lambda: search.errors(points, codes)[:, 0])
+        found = _revived(search.greedy_codes(points)[:, 0], points, search)
         changed = np.flatnonzero(found != owner)
         if not len(changed):
             break
@@ -83,13 +81,13 @@ def lloyd(points: np.ndarray, centroids: np.ndarray, iterations: int) -> np.ndar
     return centroids
 
 
-def _revived(owner: np.ndarray, size: int, errors: Callable[[], np.ndarray]) -> np.ndarray:
+def _revived(owner: np.ndarray, points: np.ndarray, search: ResidualCodebooks) -> np.ndarray:
     """Give each centroid without points one of those that are worst off."""
-    dead = np.flatnonzero(np.bincount(owner, minlength=size) == 0)
+    dead = np.flatnonzero(np.bincount(owner, minlength=search.sizes[0]) == 0)
     if not len(dead):
         return owner
-    far = errors()
-    worst = np.argsort(-far, kind="stable")[: min(len(dead), np.count_nonzero(far))]
+    errors = search.errors(points, owner[:, None])[:, 0]
+    worst = np.argsort(-errors, kind="stable")[: min(len(dead), np.count_nonzero(errors))]
     owner = owner.copy()
     owner[worst] = dead[: len(worst)]
     return owner

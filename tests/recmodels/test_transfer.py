@@ -22,7 +22,7 @@ from recmodels.encoder import SequenceEncoder
 from recmodels.evaluation import evaluate
 from recmodels.item_vectors import CodeVectors, FeatureVectors, ItemVectors, OwnVectors
 from recmodels.masked_items import Lesson, Sequences
-from recmodels.objectives import item_softmax, sampled_softmax
+from recmodels.objectives import item_softmax, level_softmax, sampled_softmax
 from recmodels.sequence_model import SequenceModel
 from semantic_ids import Features, NoCodecError, RQKMeans, Tokenizer, TokenizerSpec
 from semantic_ids.checkpoints import checkpoints
@@ -131,6 +131,21 @@ def test_the_softmax_is_taken_within_a_domain(at, cosine):
     assert (model.repeat.grad.item() > 0) == bool((seen >= 0).any())
     # Over all items it is another number: the test can fail.
     assert item_softmax(model)(items, masked).item() > np.mean(losses) + 1e-3
+
+
+def test_levels_of_a_domain_are_those_of_its_own_items():
+    """A code's chance has all codes beside it: a domain's loss is that of the whole model."""
+    model = small_model(20, cosine=True)
+    whole, parted = (
+        level_softmax(model),
+        within_domains(model, BOUNDS, lambda p, _: level_softmax(p)),
+    )
+    for sequence in SEQUENCES:
+        items = torch.tensor(sequence)
+        masked = torch.zeros(items.shape, dtype=torch.bool)
+        masked[:, -1] = True
+        with torch.no_grad():
+            torch.testing.assert_close(parted(items, masked), whole(items, masked))
 
 
 def test_no_item_of_another_domain_feels_a_step():
