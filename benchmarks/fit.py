@@ -125,6 +125,8 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, help="where to write the figures as JSON")
     args = parser.parse_args()
+    if args.rounds < 1:
+        parser.error("--rounds: expected at least 1")
     made_up = clustered(args.items, args.width, seed=0)
     results = beside_faiss(
         made_up, f"made up, {args.items:,} x {args.width}", args.iterations, args.rounds

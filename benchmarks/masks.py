@@ -33,11 +33,8 @@ def main() -> None:
     arguments = parser.parse_args()
     split = read_dataset(arguments.data, short_users="drop").split()
     print_shapes(split.train, arguments.max_history)
-    found = {
-        model: results
-        for name, results in kept(arguments.results / arguments.data.name, "validation").items()
-        if (model := name.removeprefix(arguments.tag)) in MODELS
-    }
+    everything = kept(arguments.results / arguments.data.name, "validation", arguments.tag)
+    found = {name: everything[name] for name in MODELS if name in everything}
     lengths = split.validation.histories.lengths
     print_quartiles(found, lengths)
     others = [name for name in found if name != "default"]

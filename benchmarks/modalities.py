@@ -58,15 +58,12 @@ def main() -> None:
     for seed in arguments.seeds:
         for way in arguments.ways or ways:
             path = folder / f"{arguments.tag}{way}-{seed}.json"
-            if not is_there(path, arguments.final):
+            if not is_there(path, dataset, arguments.final):
                 trial = Trial(dataset, None, seed, json.loads(arguments.fields))
                 run(path, ways[way], trial, arguments.final)
     part = "test" if arguments.final else "validation"
-    found = {
-        name.removeprefix(arguments.tag): results
-        for name, results in kept(folder, part).items()
-        if name.removeprefix(arguments.tag) in ways and name.startswith(arguments.tag)
-    }
+    everything = kept(folder, part, arguments.tag)
+    found = {way: everything[way] for way in ways if way in everything}
     print_table(found, f"{folder.name}, {arguments.tag or 'all parts'}", part)
     everyone = {"all targets": np.ones(len(getattr(dataset.split(), part)), bool)}
     print_gains(found, "all", [way for way in found if way != "all"], part, everyone)

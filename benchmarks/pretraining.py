@@ -73,7 +73,7 @@ def main() -> None:
         for way in arguments.ways:
             for share in [0] if way == "zero-shot" else arguments.shares:
                 path = folder / f"{arguments.tag}{way}-{share:g}-{seed}.json"
-                if is_there(path, arguments.final):
+                if is_there(path, target, arguments.final):
                     continue
                 started = time.perf_counter()
                 few = share_of(target, share, seed) if share else target

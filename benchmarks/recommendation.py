@@ -48,7 +48,7 @@ def main() -> None:
     for seed in arguments.seeds:
         for name in arguments.models:
             path = folder / f"{arguments.tag}{name}-{seed}.json"
-            if not is_there(path, arguments.final):
+            if not is_there(path, dataset, arguments.final):
                 trial = Trial(dataset, codes, seed, json.loads(arguments.fields))
                 run(path, RECOMMENDERS[name], trial, arguments.final)
     report(folder, dataset, "test" if arguments.final else "validation")
@@ -77,9 +77,20 @@ def published_codes(folder: Path, name: str | None) -> np.ndarray | None:
         return file["codes"].astype(np.int32)
 
 
-def is_there(path: Path, final: bool) -> bool:
-    """Say whether a result was kept, with its test targets if these are asked for."""
-    return path.exists() and (not final or "test" in json.loads(path.read_text()))
+def is_there(path: Path, dataset: Dataset, final: bool) -> bool:
+    """Say whether a result was kept, with its test targets if these are asked for.
+
+    Raises
+    ------
+    SystemExit
+        if it is of other data.
+    """
+    if not path.exists():
+        return False
+    result = json.loads(path.read_text())
+    if result["data"] != data_hash(dataset):
+        raise SystemExit(f"{path} is of other data; choose another --tag, or --out")
+    return not final or "test" in result
 
 
 def run(path: Path, make: Recommender, trial: Trial, final: bool) -> None:

@@ -15,13 +15,13 @@ MEASURES = ("hr_1", "hr_5", "hr_10", "ndcg_5", "ndcg_10", "mrr")
 Results = dict[str, list[dict[str, Any]]]
 
 
-def kept(folder: Path, part: str) -> Results:
-    """Read the results of a folder that have some part's targets, by model."""
+def kept(folder: Path, part: str, tag: str = "") -> Results:
+    """Read the results of a folder that have some part's targets, by model without the tag."""
     found: Results = {}
-    for path in sorted(folder.glob("*.json")):
+    for path in sorted(folder.glob(f"{tag}*.json")):
         result = json.loads(path.read_text())
         if part in result:
-            found.setdefault(result["model"], []).append(result)
+            found.setdefault(result["model"].removeprefix(tag), []).append(result)
     return found
 
 

@@ -43,9 +43,9 @@ def sampled_softmax(model: SequenceModel, counts: Tensor, negatives: int) -> Obj
     of the whole catalogue in the limit of many. Only the vectors of items that take part are
     computed, so a step does not grow with the catalogue.
 
-    Items are drawn at equal distances along the catalogue in the order of its codes (systematic
-    sampling): items with a prefix in common have similar scores, and each stretch of them is
-    drawn from as often as expected, give or take one.
+    The catalogue in the order of its codes is cut into as many stretches of equal chance as items
+    are drawn, and one is drawn from each (stratified sampling): items with a prefix in common
+    have similar scores, and each group of them is drawn from as often as expected, nearly.
 
     Parameters
     ----------
@@ -62,9 +62,11 @@ def sampled_softmax(model: SequenceModel, counts: Tensor, negatives: int) -> Obj
     chances = (counts.double() + 1) / (counts.double() + 1).sum()
     order = in_order_of_codes(model, len(counts))
     bounds = chances[order].cumsum(0)
+    expected = (negatives * chances).log().float()
 
     def loss(items: Tensor, masked: Tensor) -> Tensor:
-        drawn = order[evenly(bounds, negatives)].to(items.device)
+        chosen = order[evenly(bounds, negatives)]
+        drawn, often = chosen.to(items.device), expected[chosen].to(items.device)
         rows, at = torch.unique(
             torch.cat([items.clamp(min=0).flatten(), drawn]), return_inverse=True
         )
@@ -72,8 +74,7 @@ def sampled_softmax(model: SequenceModel, counts: Tensor, negatives: int) -> Obj
         given = vectors[at[: items.numel()]].view(*items.shape, -1)
         hidden, targets = model.read(items, masked, given)
         asked = model.asked(hidden)
-        expected = (negatives * chances).log().float().to(items.device)
-        others = asked @ model.answering(vectors[at[items.numel() :]]).T - expected[drawn]
+        others = asked @ model.answering(vectors[at[items.numel() :]]).T - often
         others = others.masked_fill(drawn == targets[:, None], -torch.inf)
         own = at[: items.numel()].view(items.shape)[masked]
         right = (asked * model.answering(vectors[own])).sum(dim=1)
@@ -89,9 +90,11 @@ def sampled_softmax(model: SequenceModel, counts: Tensor, negatives: int) -> Obj
 
 
 def evenly(bounds: Tensor, n: int) -> Tensor:
-    """Draw n of N places, (n,) int64, in ascending order, at equal distances from a random start.
+    """Draw n of N places, (n,) int64, in ascending order: one from each nth of the chances.
 
-    A place of chance p comes n p times, rounded up or down, and n p times on average.
+    A place of chance p comes n p times on average, and less than 2 times more or fewer. The
+    places of a step are drawn apart from each other: one start for all would draw the same last
+    code again and again where codes come at equal distances.
 
     Parameters
     ----------
@@ -103,9 +106,9 @@ def evenly(bounds: Tensor, n: int) -> Tensor:
     >>> evenly(torch.tensor([0.5, 0.75, 1.0], dtype=torch.float64), 4).tolist()
     [0, 0, 1, 2]
     """
-    distances = torch.arange(n) + torch.rand((), dtype=torch.float64)
+    places = (torch.arange(n) + torch.rand(n, dtype=torch.float64)) / n
     # Rounding may leave the last bound below 1.
-    return torch.searchsorted(bounds, distances / n, right=True).clamp(max=len(bounds) - 1)
+    return torch.searchsorted(bounds, places, right=True).clamp(max=len(bounds) - 1)
 
 
 def in_order_of_codes(model: SequenceModel, size: int) -> Tensor:
@@ -127,8 +130,8 @@ def level_softmax(model: SequenceModel) -> Objective:
     ValueError
         if the model's item vectors know no codes.
     """
-    codes, tokens = model.items.codes, model.items.tokens()
-    if codes is None or tokens is None:
+    codes = model.items.codes
+    if codes is None:
         raise ValueError("objective='levels': needs codes among the item vectors' parts")
     starts = torch.tensor((0, *codes.sizes[:-1])).cumsum(0)
 
@@ -137,6 +140,9 @@ def level_softmax(model: SequenceModel) -> Objective:
         hidden, targets = model.read(items, masked, vectors[items.clamp(min=0)])
         asked = model.asked(hidden).unflatten(1, (codes.slots, -1))
         tables = model.answering(codes.table.weight).split(codes.sizes)
+        # Asked for at each step: the model may have moved to another device since.
+        tokens = model.items.tokens()
+        assert tokens is not None
         wanted = tokens[targets] - starts.to(items.device)
         losses = [
             functional.cross_entropy(asked[:, slot] @ table.T, wanted[:, level])

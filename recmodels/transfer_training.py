@@ -8,7 +8,6 @@ from recmodels.data.structure import interaction_counts
 from recmodels.domain_training import pretrain_domains, within_domains
 from recmodels.item_vectors import FeatureVectors, OwnVectors
 from recmodels.masked_items import finetune
-from recmodels.objectives import level_softmax
 from recmodels.qbert4rec_spec import QBert4RecSpec
 from recmodels.qbert4rec_training import (
     QBert4RecLog,
@@ -50,12 +49,9 @@ def pretrain_stage_3(
     counts = interaction_counts(split)
     with seeded(spec.seed):
         model = whole_model(spec, tokenizer, split, given)
-        if spec.objective == "levels":  # all domains have the same codes
-            objective = level_softmax(model)
-        else:
-            objective = within_domains(
-                model, items, lambda part, rows: objective_of(spec, part, counts[rows])
-            )
+        objective = within_domains(
+            model, items, lambda part, rows: objective_of(spec, part, counts[rows])
+        )
         known = (tokenizer.codes, given, items, users)
         lesson = lesson_of(spec, model, objective, split.train, known, progress)
         log, count = pretrain_domains(lesson, users, spec.masks, spec.pretraining)

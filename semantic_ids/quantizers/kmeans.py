@@ -18,8 +18,7 @@ _BLOCK_VALUES = 1 << 18
 def kmeans(points: np.ndarray, size: int, *, iterations: int, seed: int) -> np.ndarray:
     """Cluster float32 points (n, d) and return centroids (size, d) float32, size <= n.
 
-    Which centroid is nearest is decided exactly, as codes are, so it is the same with any kernel
-    of matrix products.
+    Which centroid is nearest is decided exactly, as codes are.
 
     Examples
     --------
@@ -44,8 +43,8 @@ def lloyd(points: np.ndarray, centroids: np.ndarray, iterations: int) -> np.ndar
     """Move each centroid to the mean of the points that it is nearest to, again and again.
 
     A centroid that is nearest to none takes over the point that is farthest from its own, each
-    another one, where a point is away from its own at all. It ends early where no point changes
-    its centroid.
+    another one, of those that are away from their own and share it with others. It ends early
+    where no point changes its centroid.
 
     Parameters
     ----------
@@ -82,11 +81,12 @@ def lloyd(points: np.ndarray, centroids: np.ndarray, iterations: int) -> np.ndar
 
 
 def _revived(owner: np.ndarray, points: np.ndarray, search: ResidualCodebooks) -> np.ndarray:
-    """Give each centroid without points one of those that are worst off."""
-    dead = np.flatnonzero(np.bincount(owner, minlength=search.sizes[0]) == 0)
+    """Give each centroid without points one of those that are worst off and not alone."""
+    counts = np.bincount(owner, minlength=search.sizes[0])
+    dead = np.flatnonzero(counts == 0)
     if not len(dead):
         return owner
-    errors = search.errors(points, owner[:, None])[:, 0]
+    errors = np.where(counts[owner] > 1, search.errors(points, owner[:, None])[:, 0], 0)
     worst = np.argsort(-errors, kind="stable")[: min(len(dead), np.count_nonzero(errors))]
     owner = owner.copy()
     owner[worst] = dead[: len(worst)]

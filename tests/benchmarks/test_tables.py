@@ -15,7 +15,7 @@ from semantic_ids import Features
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 from masks import shapes
 from modalities import ones_of, restricted, ways_of
-from recommendation import is_there
+from recommendation import data_hash, is_there
 from tables import gains, kept, print_gains, spread
 
 
@@ -93,12 +93,32 @@ def test_gains_are_of_users_in_pairs_and_of_common_seeds(capsys, tmp_path):
     ]
 
 
-def test_a_result_counts_as_there_with_its_test_targets_only_where_these_are_asked_for(tmp_path):
+def test_a_result_counts_as_there_with_its_test_targets_only_where_these_are_asked_for(
+    tmp_path, dataset
+):
     path = tmp_path / "default-0.json"
-    assert not is_there(path, final=False)
-    path.write_text(json.dumps({"validation": {}}))
-    assert is_there(path, final=False)
-    assert not is_there(path, final=True)
+    assert not is_there(path, dataset, final=False)
+    path.write_text(json.dumps({"validation": {}, "data": data_hash(dataset)}))
+    assert is_there(path, dataset, final=False)
+    assert not is_there(path, dataset, final=True)
+
+
+def test_a_result_of_other_data_is_not_taken_for_this_ones(tmp_path, dataset):
+    path = tmp_path / "default-0.json"
+    path.write_text(json.dumps({"validation": {}, "data": "another"}))
+    with pytest.raises(SystemExit, match="of other data"):
+        is_there(path, dataset, final=False)
+
+
+def test_results_are_those_with_the_tag(tmp_path):
+    for name in ("tall-all", "all", "tall-only-text"):
+        result = {"model": name, "seed": 0, "validation": {"of": name}}
+        (tmp_path / f"{name}-0.json").write_text(json.dumps(result))
+    found = kept(tmp_path, "validation", "tall-")
+    assert {name: [r["validation"]["of"] for r in results] for name, results in found.items()} == {
+        "all": ["tall-all"],
+        "only-text": ["tall-only-text"],
+    }
 
 
 @given(st.lists(st.integers(1, 40), min_size=1))

@@ -255,7 +255,7 @@ def test_only_masks_and_no_fine_tuning_change_a_pretrained_model(model, tmp_path
 
 @pytest.mark.parametrize("objective", ["sampled", "levels"])
 def test_other_objectives_pretrain(objective):
-    log = pretrain(objective=objective, negatives=32).log
+    log = pretrain(objective=objective, negatives=128).log
     assert log.pretraining.losses[-1] < log.pretraining.losses[0]
 
 

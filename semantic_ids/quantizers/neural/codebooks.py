@@ -86,13 +86,16 @@ class Codebook(nn.Module):
         nearest one is taken.
         """
         table = self.entries()
-        distances = _squared_distances(vectors, table)
         if self.training and self.lookup.estimator == "gumbel":
+            distances = _squared_distances(vectors, table)
             chosen = gumbel_choice(-distances / self.lookup.temperature)
             return chosen.argmax(dim=1), chosen.to(table.dtype) @ table
         with torch.no_grad():
-            balanced = self.training and epsilon > 0
-            codes = balanced_choice(distances, epsilon) if balanced else distances.argmin(dim=1)
+            if self.training and epsilon > 0:
+                codes = balanced_choice(_squared_distances(vectors, table), epsilon)
+            else:
+                half_norms = table.square().sum(dim=1) / 2
+                codes = torch.addmm(half_norms, vectors, table.T, alpha=-1).argmin(dim=1)
         if self.training and self.lookup.decay is not None:
             self._follow(vectors.detach(), codes, self.lookup.decay)
         return codes, table[codes]
@@ -100,7 +103,8 @@ class Codebook(nn.Module):
     @torch.no_grad()
     def _follow(self, vectors: Tensor, codes: Tensor, decay: float) -> None:
         # Shares of the batch, so that means over processes are those of the whole batch.
-        chosen = functional.one_hot(codes, self.size).to(vectors.dtype) / len(vectors)
+        chosen = vectors.new_zeros(len(vectors), self.size)
+        chosen.scatter_(1, codes[:, None], 1 / len(vectors))
         counts, sums = self.get_buffer("counts"), self.get_buffer("sums")
         counts.mul_(decay).add_(chosen.sum(dim=0), alpha=1 - decay)
         sums.mul_(decay).add_(chosen.T @ vectors, alpha=1 - decay)

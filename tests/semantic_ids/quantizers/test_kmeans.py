@@ -111,7 +111,9 @@ def naive_lloyd(points, centroids, iterations):
         apart = ((points[:, None].astype("f8") - centroids) ** 2).sum(axis=2)
         owner = apart.argmin(axis=1)
         errors = apart[np.arange(len(points)), owner]
+        shared = [(owner == own).sum() > 1 for own in owner]
         worst = [row for row in np.argsort(-errors, kind="stable") if errors[row] > 0]
+        worst = [row for row in worst if shared[row]]
         dead = [k for k in range(len(centroids)) if not (owner == k).any()]
         for k, row in zip(dead, worst, strict=False):
             owner[row] = k
@@ -139,6 +141,12 @@ def test_a_centroid_that_no_point_is_nearest_to_takes_over_the_worst_one():
     points = np.array([[0.0], [1.0], [9.0], [30.0]], dtype=np.float32)
     starts = np.array([[0.0], [0.0], [9.0]], dtype=np.float32)
     assert lloyd(points, starts, 1).ravel().tolist() == [0.5, 30.0, 9.0]
+
+
+def test_a_point_alone_stays_with_its_centroid():
+    points = np.array([[0.0], [1.0], [10.0]], dtype=np.float32)
+    starts = np.array([[0.4], [7.0], [-50.0]], dtype=np.float32)
+    assert lloyd(points, starts, 1).ravel().tolist() == [0.0, 10.0, 1.0]
 
 
 def test_no_screening_changes_a_centroid(monkeypatch):
