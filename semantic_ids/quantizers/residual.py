@@ -96,7 +96,7 @@ class ResidualCodebooks:
             # What is not a number, after an overflow, is not sure either.
             unsure = np.flatnonzero(~(least_but(scores, best) > limits))
             if len(unsure):
-                near = ~(scores[unsure] > limits[unsure, None])
+                near = screen.near(level, scores[unsure], limits[unsure], bounds[unsure, level])
                 closely += int(np.count_nonzero(near))
                 codes[unsure, level] = self._decide(
                     x[unsure], left[unsure], codes[unsure, :level], near, bounds[unsure, level]

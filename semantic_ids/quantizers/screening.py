@@ -47,9 +47,26 @@ class Screening(Protocol):
         """
         ...
 
+    def near(
+        self, level: int, scores: np.ndarray, limits: np.ndarray, float32: np.ndarray
+    ) -> np.ndarray:
+        """Return which entries may be a row's best, (n, K) bool, of rows of which that is not sure.
+
+        Parameters
+        ----------
+        level : that was scored last.
+        scores : (n, K) as they were written.
+        limits, float32 : as `limits` returned and took them.
+        """
+        ...
+
 
 class Float32:
     """Products in float32, by numpy.
+
+    All scores of a row are at most off by what those of the longest entry may be. Where that
+    leaves a row unsure, each entry has a bound of its own, in proportion to its length: else a
+    single long entry would make all others look alike.
 
     Parameters
     ----------
@@ -59,6 +76,12 @@ class Float32:
     def __init__(self, codebooks: Sequence[np.ndarray]) -> None:
         self._negated = [np.ascontiguousarray(-book.T) for book in codebooks]
         self.half_norms = [half_norms(book) for book in codebooks]
+        self._shares, self._tiny = [], []
+        for book in codebooks:
+            norms = np.sqrt((book.astype(np.float64) ** 2).sum(axis=1))
+            longest = max(float(norms.max()), np.finfo(np.float32).tiny)
+            self._shares.append((norms / longest).astype(np.float32))
+            self._tiny.append(np.float32(2 * (book.shape[1] + 3) * TINY32))
 
     def score(self, level: int, left: np.ndarray, scores: np.ndarray) -> None:
         """Write the scores; all of a row may be off as far."""
@@ -70,6 +93,15 @@ class Float32:
     ) -> np.ndarray:
         """Return the limits: both the best and another may be off by `float32`."""
         return lowest + 2 * float32
+
+    def near(
+        self, level: int, scores: np.ndarray, limits: np.ndarray, float32: np.ndarray
+    ) -> np.ndarray:
+        """Return the entries that are at best no worse than another is at worst."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            # Twice the bounds, for the rounding of these sums.
+            off = 2 * float32[:, None] * self._shares[level] + self._tiny[level]
+            return ~(scores - off > (scores + off).min(axis=1, keepdims=True))
 
 
 class Rounded:
@@ -156,6 +188,12 @@ class BFloat16:
             best = lowest.astype(np.float64) + own
             apart = own + 2.02 * _UNIT16 * np.abs(best) + 4 * float32.astype(np.float64)
             return (best + apart / (1 - 1.01 * _UNIT16)).astype(np.float32)
+
+    def near(
+        self, level: int, scores: np.ndarray, limits: np.ndarray, float32: np.ndarray
+    ) -> np.ndarray:
+        """Return the entries within the limits, which their own bounds are in already."""
+        return ~(scores > limits[:, None])
 
 
 def bfloat16_pays(rows: int, width: int, work: float) -> bool:

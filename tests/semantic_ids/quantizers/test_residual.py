@@ -160,6 +160,25 @@ def test_bfloat16_is_not_off_by_more_than_its_bounds(seed, width, exponent):
     assert (true[surely_worse] > true.min(axis=1)[surely_worse.nonzero()[0]]).all()
 
 
+def test_a_long_entry_does_not_make_all_others_look_alike(brute_force, greedy, monkeypatch):
+    rng = np.random.default_rng(0)
+    book = rng.normal(size=(64, 20)).astype(np.float32)
+    book[7] *= 3e4
+    x = np.concatenate([rng.normal(size=(500, 20)), book[7:8] + rng.normal(size=(3, 20))])
+    decided = []
+    decide = ResidualCodebooks._decide
+    monkeypatch.setattr(
+        ResidualCodebooks,
+        "_decide",
+        lambda self, *args: decided.append(np.count_nonzero(args[3])) or decide(self, *args),
+    )
+    x = x.astype(np.float32)
+    search = ResidualCodebooks([book])
+    np.testing.assert_array_equal(search.greedy_codes(x), brute_force([book], x))
+    assert sum(decided) < 2 * len(x)  # of 64 pairs a row
+    np.testing.assert_array_equal(greedy([book], x), brute_force([book], x))
+
+
 def test_what_overflows_is_not_taken_for_sure(brute_force, greedy):
     """All numbers are in range, but squares of residuals leave float32."""
     c = np.float32(4.5e18)
