@@ -99,13 +99,16 @@ def measured(recommender: Any, parts: Parted) -> dict[str, float]:
     return figures(found, among, cold)
 
 
-def run(dataset: Dataset, share: float, seed: int, quick: bool) -> dict[str, dict[str, float]]:
+def run(
+    dataset: Dataset, share: float, seed: int, fields: dict[str, Any], quick: bool
+) -> dict[str, dict[str, float]]:
     """Fit everything on the warm items, let the cold ones come, and measure."""
     parts = parted(dataset, share, seed)
     features = dataset.features
     assert features is not None
     once = Optimisation(epochs=1)
-    spec, baseline = QBert4RecSpec(seed=seed), SASRec(item_parts=("features",), seed=seed)
+    spec = QBert4RecSpec.model_validate({**fields, "seed": seed})
+    baseline = SASRec(item_parts=("features",), seed=seed)
     if quick:
         spec = spec.model_copy(update={"pretraining": once, "finetuning": once})
         baseline = baseline.model_copy(update={"optimisation": once})
@@ -138,13 +141,18 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="a catalogue folder")
     parser.add_argument("--share", type=float, default=0.1, help="of the items that are cold")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--fields", default="{}", help="fields of QBert4RecSpec, as JSON")
     parser.add_argument("--quick", action="store_true", help="one epoch: shows the way only")
     parser.add_argument("--out", type=Path, help="JSON")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     dataset = read_dataset(arguments.data, short_users="drop")
     print(f"{dataset}; {arguments.share:.0%} cold")
-    found = {seed: run(dataset, arguments.share, seed, arguments.quick) for seed in arguments.seeds}
+    fields = json.loads(arguments.fields)
+    found = {
+        seed: run(dataset, arguments.share, seed, fields, arguments.quick)
+        for seed in arguments.seeds
+    }
     names = list(next(iter(found.values())))
     measures = list(next(iter(found.values()))[names[0]])
     print("| recommender | " + " | ".join(measures) + " |")
