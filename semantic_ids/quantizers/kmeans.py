@@ -11,6 +11,8 @@ from semantic_ids.quantizers.residual import ResidualCodebooks
 _POINTS_PER_CENTROID = 256
 #: Rows for each centroid among which the starts are picked.
 _START_ROWS_PER_CENTROID = 32
+#: Points that are drawn together as candidates for starts, and their distances, at most.
+_POOL, _POOL_VALUES = 256, 1 << 21
 #: Numbers that are added up at a time: they stay in the processor's cache.
 _BLOCK_VALUES = 1 << 18
 
@@ -123,28 +125,41 @@ def spread_starts(points: np.ndarray, size: int, rng: np.random.Generator) -> np
     """Pick `size` of the points (n, d) float32 by greedy k-means++.
 
     Each next start is the best of a few points drawn with probability proportional to their
-    squared distance to the starts so far (Arthur and Vassilvitskii, 2007, section 5).
-    scikit-learn's ``kmeans_plusplus`` does the same and takes many times as long here, since it
-    checks its input at each of the `size` steps.
+    squared distance to the starts so far (Arthur and Vassilvitskii, 2007, section 5). Points are
+    drawn many at a time, for one matrix product. Distances only ever fall, so one that was drawn
+    by an earlier distance is kept with the probability that is left of it: what is kept is drawn
+    by the distances of now.
     """
     trials = 2 + int(math.log(size))
+    many = max(trials, min(_POOL, _POOL_VALUES // len(points)))
     norms = np.einsum("ij,ij->i", points, points)
     picked = [int(rng.integers(len(points)))]
-    nearest = _squared_distances(points, norms, picked)[0]
-    for _ in range(size - 1):
-        cumulated = np.cumsum(nearest, dtype=np.float64)
-        drawn = np.searchsorted(cumulated, rng.random(trials) * cumulated[-1])
-        drawn = np.minimum(drawn, len(points) - 1)
-        after = np.minimum(nearest, _squared_distances(points, norms, drawn))
-        best = int(after.sum(axis=1).argmin())
-        nearest = after[best]
-        picked.append(int(drawn[best]))
-    return points[picked]
+    nearest = _squared_distances(points, norms, np.array(picked))[0]
+    while len(picked) < size and nearest.any():
+        pool = _drawn(nearest, many, rng)
+        distances = _squared_distances(points, norms, pool)
+        needed = rng.random(many) * nearest[pool]
+        start = 0
+        while len(picked) < size:
+            kept = start + np.flatnonzero(needed[start:] < nearest[pool[start:]])[:trials]
+            if len(kept) < trials:
+                break
+            start = kept[-1] + 1
+            after = np.minimum(nearest, distances[kept])
+            best = int(after.sum(axis=1).argmin())
+            nearest = after[best]
+            picked.append(int(pool[kept[best]]))
+    # Fewer different points than starts: some are the same.
+    return points[picked + picked[:1] * (size - len(picked))]
 
 
-def _squared_distances(
-    points: np.ndarray, norms: np.ndarray, to: np.ndarray | list[int]
-) -> np.ndarray:
-    # One by one: a product of so few rows takes four times as long, to pack all points for it.
-    products = np.stack([points @ points[row] for row in to])
-    return np.maximum(norms[to][:, None] + norms - 2 * products, 0)
+def _drawn(weights: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw places of weights (n,) >= 0, each as likely as its weight, with replacement."""
+    cumulated = np.cumsum(weights, dtype=np.float64)
+    places = np.searchsorted(cumulated, rng.random(count) * cumulated[-1], side="right")
+    return np.minimum(places, np.flatnonzero(weights)[-1])
+
+
+def _squared_distances(points: np.ndarray, norms: np.ndarray, to: np.ndarray) -> np.ndarray:
+    distances = norms[to][:, None] + norms - 2 * (points[to] @ points.T)
+    return np.maximum(distances, 0, out=distances)

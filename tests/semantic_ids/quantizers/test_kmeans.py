@@ -90,6 +90,35 @@ def test_starts_are_points_as_well_spread_as_those_of_scikit_learn():
     assert np.mean(ours) <= 1.1 * np.mean(theirs)
 
 
+def naive_starts(points, size, rng):
+    """Greedy k-means++ by definition: rows that were picked."""
+    trials = 2 + int(np.log(size))
+    distances = ((points[:, None] - points) ** 2).sum(axis=2)
+    picked = [rng.integers(len(points))]
+    while len(picked) < size:
+        nearest = distances[picked].min(axis=0)
+        drawn = rng.choice(len(points), size=trials, p=nearest / nearest.sum())
+        sums = [np.minimum(nearest, distances[row]).sum() for row in drawn]
+        picked.append(drawn[np.argmin(sums)])
+    return picked
+
+
+@pytest.mark.parametrize("pool", [1, 256])
+def test_starts_are_drawn_as_often_as_by_definition(monkeypatch, pool):
+    """With a large pool all but the first come of one draw, by distances that fall meanwhile."""
+    monkeypatch.setattr("semantic_ids.quantizers.kmeans._POOL", pool)
+    points = np.array([[0, 0], [1, 0], [0, 2], [5, 5], [5, 6], [9, 0], [9, 1]], dtype=np.float32)
+    runs, counts = 2000, np.zeros((2, len(points)))
+    for seed in range(runs):
+        starts = spread_starts(points, 4, np.random.default_rng(seed))
+        rows = (starts[:, None] == points).all(axis=2).argmax(axis=1)
+        counts[0, rows] += 1
+        counts[1, naive_starts(points, 4, np.random.default_rng(runs + seed))] += 1
+    shares = counts / runs
+    deviation = np.sqrt(2 * shares.mean(axis=0) * (1 - shares.mean(axis=0)) / runs)
+    assert (np.abs(shares[0] - shares[1]) < 4 * deviation + 1e-9).all()
+
+
 @pytest.mark.parametrize("distinct", [1, 3])
 def test_more_starts_than_distinct_points(distinct):
     points = np.repeat(np.eye(3, dtype=np.float32)[:distinct], 10, axis=0)
