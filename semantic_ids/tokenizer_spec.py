@@ -18,7 +18,7 @@ from semantic_ids.text.tfidf import TfidfText
 if TYPE_CHECKING:
     from semantic_ids.tokenizer import Tokenizer
 
-#: As many rows as faiss itself samples for k-means, of 256 entries and of each entry.
+#: As many rows as k-means learns from, of 256 entries and of each entry.
 _LEAST_SAMPLE, _POINTS_PER_ENTRY = 1 << 16, 256
 
 
