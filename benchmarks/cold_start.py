@@ -141,16 +141,17 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="a catalogue folder")
     parser.add_argument("--share", type=float, default=0.1, help="of the items that are cold")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--fields", default="{}", help="fields of QBert4RecSpec, as JSON")
+    parser.add_argument(
+        "--fields", type=json.loads, default={}, help="fields of QBert4RecSpec, as JSON"
+    )
     parser.add_argument("--quick", action="store_true", help="one epoch: shows the way only")
     parser.add_argument("--out", type=Path, help="JSON")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     dataset = read_dataset(arguments.data, short_users="drop")
     print(f"{dataset}; {arguments.share:.0%} cold")
-    fields = json.loads(arguments.fields)
     found = {
-        seed: run(dataset, arguments.share, seed, fields, arguments.quick)
+        seed: run(dataset, arguments.share, seed, arguments.fields, arguments.quick)
         for seed in arguments.seeds
     }
     names = list(next(iter(found.values())))

@@ -18,13 +18,12 @@ makes the same table of the codes alone. Results are kept as `recommendation.py`
 """
 
 import argparse
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from recommendation import data_hash, is_there, published_codes, run
+from recommendation import add_run_arguments, data_hash, is_there, published_codes, run
 from recommenders import Made, Recommender, Trial, with_fusion
 from tables import kept, print_gains, print_table
 from turns import processor
@@ -59,7 +58,7 @@ def main() -> None:
         for way in arguments.ways or ways:
             path = folder / f"{arguments.tag}{way}-{seed}.json"
             if not is_there(path, dataset, arguments.final):
-                trial = Trial(dataset, None, seed, json.loads(arguments.fields))
+                trial = Trial(dataset, None, seed, arguments.fields)
                 run(path, ways[way], trial, arguments.final)
     part = "test" if arguments.final else "validation"
     everything = kept(folder, part, arguments.tag)
@@ -76,13 +75,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--ways", nargs="+", help="some of them, such as all only-text concat")
     parser.add_argument("--structure", choices=STRUCTURES, default="collaborative")
     parser.add_argument("--multi-hot", nargs="+", default=[], help="MODALITY=CODES, published")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--final", action="store_true", help="measure the test targets as well")
-    parser.add_argument("--fields", default="{}", help="fields of the spec, as JSON")
-    parser.add_argument("--tag", default="", help="put before the names of the results")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=Path("runs/modalities"))
+    add_run_arguments(parser, Path("runs/modalities"))
     arguments = parser.parse_args()
+    unnamed = [given for given in arguments.multi_hot if "=" not in given]
+    if unnamed:
+        parser.error(f"--multi-hot: expected MODALITY=CODES, got {unnamed[0]!r}")
     arguments.multi_hot = {
         name: published_codes(arguments.data, codes)
         for name, codes in (given.split("=", 1) for given in arguments.multi_hot)

@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from recommendation import data_hash, is_there, measure_and_keep
+from recommendation import add_run_arguments, data_hash, is_there, measure_and_keep
 from recommenders import Made
 from tables import gains, spread
 from turns import processor
@@ -68,7 +68,6 @@ def main() -> None:
         print(line)
     folder = arguments.out / target.name
     folder.mkdir(parents=True, exist_ok=True)
-    fields = json.loads(arguments.fields)
     for seed in arguments.seeds:
         for way in arguments.ways:
             for share in [0] if way == "zero-shot" else arguments.shares:
@@ -77,7 +76,7 @@ def main() -> None:
                     continue
                 started = time.perf_counter()
                 few = share_of(target, share, seed) if share else target
-                made = make(way, few, sources, seed, fields, folder)
+                made = make(way, few, sources, seed, arguments.fields, folder)
                 seconds = time.perf_counter() - started
                 keep(path, made, way, share, seed, seconds, target, arguments.final)
     print_table(folder, arguments.tag, "test" if arguments.final else "validation")
@@ -90,12 +89,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--sources", type=Path, nargs="+", required=True, help="other folders")
     parser.add_argument("--shares", type=float, nargs="+", default=[5, 20, 100], help="per cent")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--final", action="store_true", help="measure the test targets as well")
-    parser.add_argument("--fields", default="{}", help="fields of QBert4RecSpec, as JSON")
-    parser.add_argument("--tag", default="", help="put before the names of the results")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=Path("runs/pretraining"))
+    add_run_arguments(parser, Path("runs/pretraining"))
     return parser.parse_args()
 
 

@@ -49,7 +49,7 @@ def main() -> None:
         for name in arguments.models:
             path = folder / f"{arguments.tag}{name}-{seed}.json"
             if not is_there(path, dataset, arguments.final):
-                trial = Trial(dataset, codes, seed, json.loads(arguments.fields))
+                trial = Trial(dataset, codes, seed, arguments.fields)
                 run(path, RECOMMENDERS[name], trial, arguments.final)
     report(folder, dataset, "test" if arguments.final else "validation")
 
@@ -59,21 +59,36 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="a catalogue folder")
     parser.add_argument("--models", nargs="+", choices=RECOMMENDERS, default=["default"])
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--final", action="store_true", help="measure the test targets as well")
     parser.add_argument("--codes", default=None, help="published codes, such as mql4grec_text")
-    parser.add_argument("--fields", default="{}", help="fields of the spec, as JSON")
-    parser.add_argument("--tag", default="", help="put before the names of the results")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=Path("runs/recommendation"))
+    add_run_arguments(parser, Path("runs/recommendation"))
     return parser.parse_args()
 
 
+def add_run_arguments(parser: argparse.ArgumentParser, out: Path) -> None:
+    """Add what every benchmark is told that fits recommenders and keeps results."""
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--final", action="store_true", help="measure the test targets as well")
+    parser.add_argument("--fields", type=json.loads, default={}, help="fields of the spec, as JSON")
+    parser.add_argument("--tag", default="", help="put before the names of the results")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=out)
+
+
 def published_codes(folder: Path, name: str | None) -> np.ndarray | None:
-    """Return codes that others published for a data set's items."""
+    """Return codes that others published for a data set's items.
+
+    Raises
+    ------
+    SystemExit
+        if there are none of that name.
+    """
     if name is None:
         return None
-    with np.load(folder / "sid" / f"{name}.npz", allow_pickle=False) as file:
+    path = folder / "sid" / f"{name}.npz"
+    if not path.exists():
+        known = sorted(other.stem for other in path.parent.glob("*.npz"))
+        raise SystemExit(f"no published codes {name!r} in {folder}; there are {known}")
+    with np.load(path, allow_pickle=False) as file:
         return file["codes"].astype(np.int32)
 
 
