@@ -35,8 +35,8 @@ def kmeans(points: np.ndarray, size: int, *, iterations: int, seed: int) -> np.n
     points = points - centre
     # What rounding left over has squares that processors compute at a hundredth of their speed.
     # Powers of two change no digit.
-    exponent = int(np.frexp(np.abs(points).max())[1])
-    points = np.ldexp(points, -exponent)
+    exponent = int(np.frexp(max(points.max(), -points.min()))[1])
+    np.ldexp(points, -exponent, out=points)
     starts = spread_starts(_sample(points, _START_ROWS_PER_CENTROID * size, rng), size, rng)
     return np.ldexp(lloyd(points, starts, iterations), exponent) + centre
 
@@ -74,8 +74,8 @@ def lloyd(points: np.ndarray, centroids: np.ndarray, iterations: int) -> np.ndar
             break
         # Only what points that change their centroid take there, and take away.
         left = changed[owner[changed] >= 0]
-        sums += cluster_sums(points[changed], found[changed], size)
-        sums -= cluster_sums(points[left], owner[left], size)
+        sums += cluster_sums(points, found, size, changed)
+        sums -= cluster_sums(points, owner, size, left)
         owner, counts = found, np.bincount(found, minlength=size)[:, None]
         means = sums / np.maximum(counts, 1)
         centroids = np.where(counts > 0, means, centroids).astype(np.float32)
@@ -102,8 +102,10 @@ def _sample(points: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarr
     return points[np.sort(rng.choice(len(points), size=most, replace=False))]
 
 
-def cluster_sums(points: np.ndarray, owner: np.ndarray, size: int) -> np.ndarray:
-    """Add up the points (n, d) of each cluster, (size, d) float64.
+def cluster_sums(
+    points: np.ndarray, owner: np.ndarray, size: int, rows: np.ndarray | None = None
+) -> np.ndarray:
+    """Add up the points (n, d) of each cluster, of some rows alone or of all, (size, d) float64.
 
     Examples
     --------
@@ -114,10 +116,12 @@ def cluster_sums(points: np.ndarray, owner: np.ndarray, size: int) -> np.ndarray
 
     sums = np.zeros((size, points.shape[1]))
     # Blocks of fewer rows than there are sums would be work on the sums alone.
-    for block in blocks(len(points), max(4 * size, _BLOCK_VALUES // points.shape[1])):
-        of = owner[block]
+    step = max(4 * size, _BLOCK_VALUES // points.shape[1])
+    for block in blocks(len(points) if rows is None else len(rows), step):
+        chosen = block if rows is None else rows[block]
+        of = owner[chosen]
         members = csr_array((np.ones(len(of)), (of, np.arange(len(of)))), shape=(size, len(of)))
-        sums += members @ points[block].astype(np.float64)
+        sums += members @ points[chosen].astype(np.float64)
     return sums
 
 

@@ -210,3 +210,7 @@ def test_sums_of_clusters_are_those_of_a_loop(seed, n, size):
     expected = np.zeros((size, 3))
     np.add.at(expected, owner, points)
     np.testing.assert_allclose(cluster_sums(points, owner, size), expected, atol=1e-9)
+    rows = np.flatnonzero(rng.random(n) < 0.5)
+    some = np.zeros((size, 3))
+    np.add.at(some, owner[rows], points[rows])
+    np.testing.assert_allclose(cluster_sums(points, owner, size, rows), some, atol=1e-9)
