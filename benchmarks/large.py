@@ -1,9 +1,9 @@
 """Q-BERT4Rec on a large catalogue: fusion, codes, training steps and ranking, with time and memory.
 
-Makes up a catalogue of items in 5,000 clusters, whose features lie in a mapped file of float16, and
-histories that walk among neighbouring clusters. The fusion learns from a sample of the items
-(`fit_sample`) and encodes all; stage 3 reads codes and features, and trains by the sampled softmax.
-Memory is the peak of the process's resident memory during a step.
+Makes up a catalogue of items in 5,000 clusters, and histories that walk among neighbouring
+clusters. Both are written block by block into files, which are then mapped. The fusion learns
+from a sample of the items (`fit_sample`) and encodes all; stage 3 reads codes and features, and
+trains by the sampled softmax. Memory is the peak of the process's resident memory during a step.
 
     OMP_NUM_THREADS=1 python benchmarks/large.py --items 1000000 --users 1000000
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from memory import Step, measured
+from memory import Step, measured, print_head
 from turns import libraries_line, write_json
 
 from recmodels import DynamicFusion, Optimisation, QBert4Rec
@@ -37,48 +37,64 @@ def write_catalogue(path: Path, items: int, rng: np.random.Generator) -> np.ndar
     return clusters
 
 
-def walks(users: int, clusters: np.ndarray, rng: np.random.Generator) -> Histories:
-    """Return histories of 5 to 15 items, each from the cluster of the one before or the next.
+def write_walks(
+    path: Path, users: int, clusters: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Write histories of 5 to 15 items, each from the cluster of the one before or the next.
 
-    Within a cluster a few items are taken far more often than others.
+    Within a cluster a few items are taken far more often than others. Block by block; returns
+    where each user's items begin, and their number.
     """
-    starts = np.searchsorted(clusters, np.arange(_CLUSTERS + 1))
     lengths = rng.integers(_SHORTEST, _LONGEST + 1, users)
     offsets = np.append(0, np.cumsum(lengths))
-    firsts = np.repeat(rng.integers(0, _CLUSTERS, users), lengths)
-    steps = rng.integers(0, 2, offsets[-1])
-    walked = np.cumsum(steps)
-    cluster = (firsts + walked - np.repeat(walked[offsets[:-1]], lengths)) % _CLUSTERS
+    out = np.lib.format.open_memmap(path, mode="w+", dtype=np.int32, shape=(int(offsets[-1]),))
+    for start in range(0, users, _BLOCK):
+        walked = _walks(lengths[start : start + _BLOCK], clusters, rng)
+        out[offsets[start] : offsets[start] + len(walked)] = walked
+    out.flush()
+    return offsets
+
+
+def _walks(lengths: np.ndarray, clusters: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    starts = np.searchsorted(clusters, np.arange(_CLUSTERS + 1))
+    walked = np.cumsum(rng.integers(0, 2, lengths.sum()))
+    before = walked[np.cumsum(lengths) - lengths]
+    firsts = rng.integers(0, _CLUSTERS, len(lengths))
+    cluster = (np.repeat(firsts - before, lengths) + walked) % _CLUSTERS
     sizes = starts[cluster + 1] - starts[cluster]
     cluster = np.where(sizes > 0, cluster, clusters[0])
     sizes = starts[cluster + 1] - starts[cluster]
-    return Histories(starts[cluster] + (sizes * rng.random(len(sizes)) ** 3).astype(int), offsets)
+    return starts[cluster] + (sizes * rng.random(len(sizes)) ** 3).astype(int)
 
 
 def catalogue(folder: Path, items: int, users: int) -> Dataset:
-    """Make up the data set, its features mapped from a file."""
+    """Make up the data set, its features and its histories mapped from files."""
     rng = np.random.default_rng(0)
     clusters = write_catalogue(folder / "vectors.npy", items, rng)
-    vectors = np.load(folder / "vectors.npy", mmap_mode="r")
+    offsets = write_walks(folder / "items.npy", users, clusters, rng)
+    vectors, walked = (
+        np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("vectors", "items")
+    )
     ids = np.arange(items)
-    histories = walks(users, clusters, rng)
-    return Dataset("large", ids, Features({"text": vectors}, ids=ids), histories, (None,) * users)
+    features = Features({"text": vectors}, ids=ids)
+    return Dataset("large", ids, features, Histories(walked, offsets), (None,) * users)
 
 
 def run(folder: Path, items: int, users: int, steps: int, negatives: int) -> list[Step]:
     """Go through all stages, step by step."""
     found: list[Step] = []
-    dataset = catalogue(folder, items, users)
-    given = dataset.histories
-    assert given is not None
-    print(f"{items:,} items, {len(given.items):,} interactions of {users:,} users")
-    print(f"{'step':28s} {'seconds':>9s} {'rose MB':>9s}")
     few = Optimisation(epochs=2)
     spec = TokenizerSpec(fuser=DynamicFusion(optimisation=few), fit_sample=min(items, 65_536))
 
     def nothing() -> int:
         return 0
 
+    print_head()
+    with measured("features, histories written", found, nothing):
+        dataset = catalogue(folder, items, users)
+    given = dataset.histories
+    assert given is not None
+    print(f"  ({items:,} items, {len(given.items):,} interactions of {users:,} users)")
     with measured("fusion, codebooks, all codes", found, nothing):
         tokenizer = spec.fit(dataset.features, progress=False)
     with measured(f"{steps:,} training steps", found, nothing):
@@ -107,7 +123,7 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=1_000_000)
     parser.add_argument("--users", type=int, default=1_000_000)
     parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--negatives", type=int, default=1024, help="items that a step draws")
+    parser.add_argument("--negatives", type=int, default=8192, help="items that a step draws")
     parser.add_argument("--folder", type=Path, help="where files go; a temporary one by default")
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     arguments = parser.parse_args()

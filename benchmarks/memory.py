@@ -99,6 +99,11 @@ def resident(field: str) -> float:
     raise RuntimeError(f"/proc/self/status has no {field}")
 
 
+def print_head() -> None:
+    """Print what stands above the lines of `measured`."""
+    print(f"{'step':28s} {'seconds':>9s} {'rose MB':>9s} {'catalogue':>10s} {'beyond':>9s}")
+
+
 @contextmanager
 def measured(name: str, steps: list[Step], catalogue: Callable[[], int]) -> Iterator[None]:
     """Time a step, and follow the peak of the resident memory meanwhile."""
@@ -122,7 +127,7 @@ def run(vectors: np.ndarray, new: np.ndarray, levels: int, folder: Path) -> dict
         return sum(tokenizer.nbytes for tokenizer in held.values())
 
     ids = product_ids(len(vectors) + len(new))
-    print(f"{'step':28s} {'seconds':>9s} {'rose MB':>9s} {'catalogue':>10s} {'beyond':>9s}")
+    print_head()
     with measured("fit and encode all", steps, catalogue):
         held["made"] = Tokenizer.fit(
             vectors, ids=ids[: len(vectors)], quantizer=RQKMeans(levels=levels)

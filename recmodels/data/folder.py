@@ -1,6 +1,7 @@
 """Reading a data folder: every line and every array is checked."""
 
 import tokenize
+from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -105,7 +106,9 @@ def read_dataset(
         name=_read_name(folder),
         ids=ids,
         features=_build_features(arrays, masks, ids),
-        histories=Histories.of(people.sequences) if people.ordered else None,
+        histories=Histories(np.array(people.items), np.array(people.offsets))
+        if people.ordered
+        else None,
         users=tuple(people.users),
         titles=items.titles if items else None,
         categories=items.categories if items else None,
@@ -128,7 +131,8 @@ class _People:
     """What interactions.jsonl.gz says, gathered line by line."""
 
     users: list[str | None] = field(default_factory=list)
-    sequences: list[list[int]] = field(default_factory=list)
+    items: "array[int]" = field(default_factory=lambda: array("i"))
+    offsets: "array[int]" = field(default_factory=lambda: array("q", [0]))
     ordered: bool = False
     dropped: int = 0
     largest: int = -1
@@ -219,7 +223,8 @@ def _read_people(path: Path, size: int | None, min_items: int, *, drop: bool) ->
         people.ordered = keys == SEQUENCE
         if not people.ordered or len(lists[0]) >= min_items:
             people.users.append(user)
-            people.sequences.append(lists[0])
+            people.items.extend(lists[0])
+            people.offsets.append(len(people.items))
         elif drop:
             people.dropped += 1
         else:
@@ -321,16 +326,16 @@ def _load(path: Path) -> _Array:
 def _count_items(folder: Path, items: _Items | None, arrays: dict[str, _Array]) -> int | None:
     """Return the number of items; None where only the interactions can tell it."""
     size, source = (items.size, ITEMS) if items else (None, "")
-    for array in arrays.values():
-        shape = array.values.shape
+    for each in arrays.values():
+        shape = each.values.shape
         if len(shape) != 2:
             raise ValueError(
-                f"{array.path}: expected two dimensions (items, columns), got shape {shape}"
+                f"{each.path}: expected two dimensions (items, columns), got shape {shape}"
             )
         if size is None:
-            size, source = shape[0], array.path.name
+            size, source = shape[0], each.path.name
         if shape[0] != size:
-            raise ValueError(f"{array.path}: {shape[0]} rows, expected {size} as in {source}")
+            raise ValueError(f"{each.path}: {shape[0]} rows, expected {size} as in {source}")
     if size is None and not (folder / INTERACTIONS).exists():
         raise ValueError(
             f"{folder}: found no {ITEMS}, no {INTERACTIONS}, no NAME_emb.npy and no NAME_feat.npy"

@@ -6,13 +6,18 @@ from typing import Any, Self
 
 import numpy as np
 
+#: Users whose histories are copied at a time.
+_BLOCK_USERS = 1 << 16
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Histories:
     """The items of U users, oldest first, one user after another.
 
-    User `u` has ``items[offsets[u]:offsets[u + 1]]``. Both arrays are copied and made read-only.
-    Two histories are equal if every user has the same items in the same order.
+    User `u` has ``items[offsets[u]:offsets[u + 1]]``. Both arrays are copied and made read-only,
+    but for arrays of these types that are mapped read-only from a file (``np.load(path,
+    mmap_mode="r")``): those are kept as they are, and the file must not change. Two histories are
+    equal if every user has the same items in the same order.
 
     Parameters
     ----------
@@ -194,18 +199,26 @@ class Histories:
     def _pieces(self, starts: np.ndarray, lengths: np.ndarray) -> Self:
         """Return the histories ``items[start:start + length]``."""
         offsets = _offsets(lengths)
-        index = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
-        return type(self)(self.items[index], offsets)
+        items = np.empty(offsets[-1], dtype=np.int32)
+        shifts = starts - offsets[:-1]
+        for first in range(0, len(lengths), _BLOCK_USERS):
+            users = slice(first, first + _BLOCK_USERS)
+            begin, end = offsets[first], offsets[min(first + _BLOCK_USERS, len(lengths))]
+            index = np.arange(begin, end) + np.repeat(shifts[users], lengths[users])
+            items[begin:end] = self.items[index]
+        items.flags.writeable = False
+        return type(self)(items, offsets)
 
 
 def row_array(name: str, values: Any, dtype: type[np.signedinteger] = np.int32) -> np.ndarray:
-    """Return row numbers as a read-only 1-D copy.
+    """Return row numbers as a read-only 1-D array, a copy where `values` might still change.
 
     Parameters
     ----------
     name : what to call it in an error.
-    values : 1-D array or sequence of integers, none negative.
-    dtype : of the copy.
+    values : 1-D array or sequence of integers, none negative; kept as it is where it has the type,
+        is read-only, and either owns its numbers or is mapped from a file.
+    dtype : of the result.
 
     Raises
     ------
@@ -226,9 +239,10 @@ def row_array(name: str, values: Any, dtype: type[np.signedinteger] = np.int32) 
     if len(array) and (array.min() < 0 or array.max() > largest):
         wrong = array.min() if array.min() < 0 else array.max()
         raise ValueError(f"{name}: expected 0 to {largest}, got {wrong}")
-    copy = array.astype(dtype)
-    copy.flags.writeable = False
-    return copy
+    stays = not array.flags.writeable and (array.flags.owndata or isinstance(values, np.memmap))
+    rows = array.astype(dtype, copy=not stays)
+    rows.flags.writeable = False
+    return rows
 
 
 def _sequence(user: int, sequence: Any) -> np.ndarray:
@@ -245,6 +259,7 @@ def _sequence(user: int, sequence: Any) -> np.ndarray:
 def _offsets(lengths: np.ndarray) -> np.ndarray:
     offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
     np.cumsum(lengths, out=offsets[1:])
+    offsets.flags.writeable = False
     return offsets
 
 

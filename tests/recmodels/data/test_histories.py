@@ -165,3 +165,39 @@ def test_negative_counts_are_refused():
     for method in (histories.drop_last, histories.last, histories.padded):
         with pytest.raises(ValueError, match="expected 0 or more, got -1"):
             method(-1)
+
+
+def test_arrays_mapped_from_a_file_are_kept_and_others_copied(tmp_path):
+    items = np.array([3, 1, 4, 1, 5], dtype=np.int32)
+    offsets = np.array([0, 3, 5])
+    np.save(tmp_path / "items.npy", items)
+    mapped = np.load(tmp_path / "items.npy", mmap_mode="r")
+    kept = Histories(mapped, offsets)
+    assert np.shares_memory(kept.items, mapped)
+    assert kept == Histories(items, offsets)
+    assert as_lists(kept.drop_last(2)) == [[3], []]
+
+    writeable = np.load(tmp_path / "items.npy", mmap_mode="r+")
+    assert not np.shares_memory(Histories(writeable, offsets).items, writeable)
+    view = items[:]
+    view.flags.writeable = False  # what it shows can still be changed
+    assert not np.shares_memory(Histories(view, offsets).items, items)
+
+
+def test_mapped_numbers_are_checked_and_of_another_type_copied(tmp_path):
+    np.save(tmp_path / "wide.npy", np.array([3, 1, 4]))
+    wide = np.load(tmp_path / "wide.npy", mmap_mode="r")
+    assert Histories(wide, [0, 3]).items.dtype == np.int32
+    np.save(tmp_path / "negative.npy", np.array([3, -1], dtype=np.int32))
+    with pytest.raises(ValueError, match="items: expected 0 to 2147483647, got -1"):
+        Histories(np.load(tmp_path / "negative.npy", mmap_mode="r"), [0, 2])
+
+
+@quick
+@given(SEQUENCES, COUNTS)
+def test_pieces_do_not_depend_on_how_many_users_are_copied_at_a_time(sequences, n):
+    histories = Histories.of(sequences)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("recmodels.data.histories._BLOCK_USERS", 2)
+        few = histories.drop_last(n)
+    assert few == histories.drop_last(n)
