@@ -9,6 +9,7 @@ batch, order or thread.
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from semantic_ids.quantizers.screening import BFloat16, Float32, Rounded, Screen
 
 _BLOCK_VALUES = 1 << 21  # numbers in work at a time
 _CACHED_VALUES = 1 << 19  # scores in work at a time: they stay in the processor's cache
-_NEAR_AT_MOST = 0.5  # entries a code that a coarse product may leave for a finer one
+_NEAR_AT_MOST = 1.5  # entries a code that a coarse product may leave for a finer one
 _LEAST_ROWS = 256  # fewer would not be worth a matrix product's packing of the codebook
 
 
@@ -31,6 +32,10 @@ class ResidualCodebooks:
     codebooks : one float32 array (K_l, d) a level.
     """
 
+    #: Multiplications of all searches so far, by which torch is worth its import: large files come
+    #: in pieces of few rows, fits in iterations. No code depends on it.
+    _multiplied: ClassVar[float] = 0.0
+
     def __init__(self, codebooks: Sequence[np.ndarray]) -> None:
         self.codebooks = tuple(np.ascontiguousarray(book, dtype=np.float32) for book in codebooks)
         self.sizes = tuple(len(book) for book in self.codebooks)
@@ -38,7 +43,6 @@ class ResidualCodebooks:
         self._float32 = Float32(self.codebooks)
         self._half_norms = self._float32.half_norms
         self._largest = largest_norms(self.codebooks)
-        self._rows = 0  # that were encoded so far; no code depends on it
 
     def greedy_codes(
         self, matrix: np.ndarray, screening: Callable[[int], Screening] | None = None
@@ -67,10 +71,9 @@ class ResidualCodebooks:
         return Rounded(self.codebooks, self._half_norms)
 
     def _screening(self, rows: int, block: int) -> Screening:
-        """Return the fastest screening; a large file comes in pieces of few rows."""
-        self._rows += rows
-        work = float(self._rows) * sum(book.size for book in self.codebooks)
-        if bfloat16_pays(rows, self.width, work):
+        """Return the fastest screening."""
+        ResidualCodebooks._multiplied += float(rows) * sum(book.size for book in self.codebooks)
+        if bfloat16_pays(rows, self.width, ResidualCodebooks._multiplied):
             return BFloat16(self._rounded, block)
         return self._float32
 
@@ -142,7 +145,8 @@ class ResidualCodebooks:
     ) -> np.ndarray:
         """Choose for each of the rows, which ascend, among its entries, in float64."""
         book = self.codebooks[prefix.shape[1]]
-        some, at = np.unique(rows, return_inverse=True)
+        first = np.diff(rows, prepend=-1) > 0
+        some, at = rows[first], np.cumsum(first) - 1
         residual = self._residual(x[some], prefix[some])
         distances = np.empty(len(rows))
         for pairs in self._slices(len(rows)):

@@ -55,6 +55,8 @@ def half_norms(book: np.ndarray) -> np.ndarray:
     Of equal entries the first is always chosen; leaving the others out saves deciding it.
     """
     half = ((book.astype(np.float64) ** 2).sum(axis=1) / 2).astype(np.float32)
+    if len(np.unique(half)) == len(half):
+        return half
     _, first = np.unique(book, axis=0, return_index=True)
     repeated = np.ones(len(book), dtype=bool)
     repeated[first] = False

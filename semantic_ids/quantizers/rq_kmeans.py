@@ -33,7 +33,8 @@ class RQKMeans(Levelled):
     ----------
     levels : number of codes an item gets, 1-64.
     codebook_size : entries of each level's codebook, one number or one a level.
-    iterations : k-means iterations a level.
+    iterations : k-means iterations a level, at most; a level ends where fewer than one row in
+        200 changes its entry.
     restarts : k-means runs a level; the one with the smallest error is kept.
     beam : partial codes that encoding keeps a level; 1 is the greedy search.
     refine : rounds in which the codebooks of all levels are estimated again, together (see
@@ -150,7 +151,7 @@ class RQKMeans(Levelled):
             book = cluster(seen, self.codebook_sizes[level], iterations=self.iterations, seed=seed)
             search = ResidualCodebooks([book])
             codes = search.greedy_codes(seen)
-            error = float(search.errors(seen, codes).sum())
+            error = float(search.errors(seen, codes).sum()) if self.restarts > 1 else 0.0
             if best is None or error < best[0]:
                 best = error, book, codes[:, 0]
         assert best is not None

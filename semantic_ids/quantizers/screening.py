@@ -179,15 +179,15 @@ class BFloat16:
 
         The best, of score s and bound B, is s + B + u |s| at most. Another, worse by D, is off
         by up to its own bound and u |s| + u D: it is surely worse where D (1 - u), less its
-        bound, is more than B + 2 u |s|.
+        bound, is more than B + 2 u |s|. Rounding these sums in float32 takes a thousandth of what
+        the factors 1.01 and 2.02 leave.
         """
-        own = (
-            self._norms * self._rounded.by_norm[level][chosen] + self._rounded.fixed[level][chosen]
-        ).numpy()
+        by_norm, fixed = self._rounded.by_norm[level].numpy(), self._rounded.fixed[level].numpy()
         with np.errstate(over="ignore", invalid="ignore"):
-            best = lowest.astype(np.float64) + own
-            apart = own + 2.02 * _UNIT16 * np.abs(best) + 4 * float32.astype(np.float64)
-            return (best + apart / (1 - 1.01 * _UNIT16)).astype(np.float32)
+            own = self._norms.numpy() * by_norm[chosen] + fixed[chosen]
+            best = lowest + own
+            apart = own + np.float32(2.02 * _UNIT16) * np.abs(best) + 4 * float32
+            return best + np.float32(1 / (1 - 1.01 * _UNIT16)) * apart
 
     def near(
         self, level: int, scores: np.ndarray, limits: np.ndarray, float32: np.ndarray
