@@ -7,13 +7,17 @@ rows are decided twice.
 
 import sys
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from semantic_ids.quantizers.rounding import TINY32, half_norms, norm_bounds
+from semantic_ids.quantizers.rounding import TINY32, UNIT32, half_norms, norm_bounds
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _UNIT16 = 2.0**-8  # unit roundoff of bfloat16
+_PIECES = 3  # of 8 bits, for the 24 of a float32
 
 #: Columns and rows from which on there is enough to gain, and multiplications from which on torch
 #: is worth to be imported.
@@ -107,6 +111,10 @@ class Float32:
 class Rounded:
     """Codebooks rounded to bfloat16, and how far off that makes their entries; immutable.
 
+    Below each negated entry c stand what is added to its products with rows: |c|^2 / 2 less a
+    fixed part of its bound, in three pieces that together are all of a float32, and less the part
+    of the bound that grows with the norm of a row. So one product gives scores.
+
     Parameters
     ----------
     codebooks : one float32 array (K_l, d) a level.
@@ -116,29 +124,53 @@ class Rounded:
     def __init__(self, codebooks: Sequence[np.ndarray], half_norms: Sequence[np.ndarray]) -> None:
         import torch
 
-        self.entries = [torch.from_numpy(-book.T).bfloat16().contiguous() for book in codebooks]
-        self.by_norm, self.fixed, self.added = [], [], []
-        for book, entries, half in zip(codebooks, self.entries, half_norms, strict=True):
+        self.entries, self.by_norm, self.fixed = [], [], []
+        for book, half in zip(codebooks, half_norms, strict=True):
+            entries = torch.from_numpy(-book.T).bfloat16()
             lost = book + entries.float().numpy().T  # exact
             norms, losses = (
                 np.sqrt((array.astype(np.float64) ** 2).sum(axis=1)) for array in (book, lost)
             )
-            tiny = 2 * book.shape[1] * TINY32  # numbers that small may count as zero
-            # A hundredth more than u, for the roundings of the bounds and for products of u.
-            by_norm = 1.01 * (_UNIT16 * norms + (1 + _UNIT16) * losses + tiny)
-            fixed = 1.01 * (_UNIT16 * norms**2 / 2 + tiny * (1 + norms))
-            self.by_norm.append(torch.from_numpy(by_norm).float())
-            self.fixed.append(torch.from_numpy(fixed).float())
-            self.added.append(torch.from_numpy(half) - self.fixed[-1])
+            width = book.shape[1]
+            tiny = 2 * width * TINY32  # numbers that small may count as zero
+            sums = (width + 8) * UNIT32  # of what is summed, lost by adding it up in float32
+            # A hundredth more than u, for the roundings of the bounds, of scores less their
+            # bounds, and for products of u.
+            more = 1.01 + sums
+            by_norm = _raised(more * (_UNIT16 * norms + (1 + _UNIT16) * losses + tiny))
+            fixed = torch.from_numpy(more * (sums * norms**2 / 2 + tiny * (1 + norms))).float()
+            added = _pieces(torch.from_numpy(half) - fixed)
+            self.entries.append(torch.cat([entries, added, -by_norm[None]]))
+            self.by_norm.append(by_norm.float().numpy())
+            self.fixed.append(fixed.numpy())
+
+
+def _raised(values: np.ndarray) -> "Tensor":
+    """Round positive numbers up to bfloat16."""
+    import torch
+
+    return torch.from_numpy((1 + 2 * _UNIT16) * values).bfloat16()
+
+
+def _pieces(values: "Tensor") -> "Tensor":
+    """Split float32 numbers (K,) into bfloat16 ones (3, K) that add up to them."""
+    import torch
+
+    pieces, left = [], values
+    for _ in range(_PIECES):
+        pieces.append(left.bfloat16())
+        # Infinite numbers are their own first piece.
+        left = torch.where(values.isfinite(), left - pieces[-1].float(), 0.0)
+    return torch.stack(pieces)
 
 
 class BFloat16:
     """Products in bfloat16, by torch, for processors that have instructions for them.
 
-    With u the unit roundoff, a row r is off by up to u |r|, an entry c by what it lost, and their
-    product p is rounded by up to u |p|, where |p| <= |c|^2 / 2 + |s| for the score s. How far
-    entries may be off differs so much with their length that each has a bound of its own,
-    B = |r| a + f, which is taken off its score; u |s| is left for the limits.
+    With u the unit roundoff, a row r is off by up to u |r|, an entry c by what it lost, and a
+    score s by up to u |s|, when it is rounded. How far entries may be off differs so much with
+    their length that each has a bound of its own, B = |r| a + f, which is taken off its score;
+    u |s| is left for the limits.
 
     Parameters
     ----------
@@ -151,11 +183,12 @@ class BFloat16:
 
         self._torch = torch
         self._rounded = rounded
-        width, most = len(rounded.entries[0]), max(len(added) for added in rounded.added)
+        most = max(len(fixed) for fixed in rounded.fixed)
         low = {"dtype": torch.bfloat16, "device": "cpu"}
-        self._left = torch.empty((rows, width), **low)
+        # Beside each row, what the pieces and the bounds below the entries are multiplied by.
+        self._left = torch.ones((rows, len(rounded.entries[0])), **low)
         self._products = torch.empty(rows * most, **low)
-        self._norms = torch.empty(0, device="cpu")
+        self._norms = np.empty(0, dtype=np.float32)
 
     def score(self, level: int, left: np.ndarray, scores: np.ndarray) -> None:
         """Write the scores, each less its entry's bound."""
@@ -163,14 +196,14 @@ class BFloat16:
         with torch.inference_mode():
             # A tensor can neither be read-only nor go backwards.
             rows = torch.from_numpy(np.require(left, requirements=("C", "W")))
-            low = self._left[: len(left)].copy_(rows)
+            low = self._left[: len(left)]
+            low[:, : left.shape[1]].copy_(rows)
+            with np.errstate(over="ignore"):  # what is infinite or no number is decided anew
+                low[:, -1] = _raised(norm_bounds(left))
+            self._norms = low[:, -1].float().numpy()
             products = self._products[: scores.size].view(scores.shape)
             torch.mm(low, self._rounded.entries[level], out=products)
-            written = torch.from_numpy(scores)
-            torch.add(products, self._rounded.added[level], out=written)
-            with np.errstate(over="ignore"):  # what is infinite or no number is decided anew
-                self._norms = torch.from_numpy(norm_bounds(left)).float()
-            written.addr_(self._norms, self._rounded.by_norm[level], alpha=-1)
+            torch.from_numpy(scores).copy_(products)
 
     def limits(
         self, level: int, lowest: np.ndarray, chosen: np.ndarray, float32: np.ndarray
@@ -182,9 +215,9 @@ class BFloat16:
         bound, is more than B + 2 u |s|. Rounding these sums in float32 takes a thousandth of what
         the factors 1.01 and 2.02 leave.
         """
-        by_norm, fixed = self._rounded.by_norm[level].numpy(), self._rounded.fixed[level].numpy()
+        by_norm, fixed = self._rounded.by_norm[level], self._rounded.fixed[level]
         with np.errstate(over="ignore", invalid="ignore"):
-            own = self._norms.numpy() * by_norm[chosen] + fixed[chosen]
+            own = self._norms * by_norm[chosen] + fixed[chosen]
             best = lowest + own
             apart = own + np.float32(2.02 * _UNIT16) * np.abs(best) + 4 * float32
             return best + np.float32(1 / (1 - 1.01 * _UNIT16)) * apart

@@ -142,7 +142,7 @@ def test_what_bfloat16_rounds_most_is_decided_rightly(brute_force, greedy):
     assert (brute_force([rounded[1]], rounded[0])[:, 0] != expected[:, 0]).sum() > 100
 
 
-@given(seed=SEEDS, width=st.integers(1, 40), exponent=st.integers(-12, 12))
+@given(seed=SEEDS, width=st.sampled_from([1, 2, 7, 40, 384]), exponent=st.integers(-12, 12))
 def test_bfloat16_is_not_off_by_more_than_its_bounds(seed, width, exponent):
     """What is written and allowed for is on the right side of the score, by numbers in float64."""
     rng = np.random.default_rng(seed)
@@ -158,6 +158,23 @@ def test_bfloat16_is_not_off_by_more_than_its_bounds(seed, width, exponent):
     assert (true[np.arange(30), best] <= limits).all()
     surely_worse = written > limits[:, None]
     assert (true[surely_worse] > true.min(axis=1)[surely_worse.nonzero()[0]]).all()
+
+
+@given(st.lists(st.floats(-1e15, 1e15, width=32), min_size=1, max_size=20))
+def test_a_float32_is_the_sum_of_its_pieces(values):
+    # What underflows in a piece is in the bounds.
+    values = [value for value in values if abs(value) > 1e-25] or [0.0]
+    whole = np.array([*values, np.inf], dtype=np.float32)
+    pieces = screening._pieces(torch.from_numpy(whole)).double().numpy()
+    assert pieces.sum(axis=0).tolist() == whole.tolist()
+
+
+@given(st.lists(st.floats(1e-30, 1e30), min_size=1, max_size=20))
+def test_bounds_are_rounded_up_and_hardly_above(values):
+    bounds = np.array(values)
+    raised = screening._raised(bounds).double().numpy()
+    assert (raised >= bounds).all()
+    assert (raised <= 1.02 * bounds).all()
 
 
 def test_a_long_entry_does_not_make_all_others_look_alike(brute_force, greedy, monkeypatch):
