@@ -20,6 +20,7 @@ from turns import Ratio, columns, libraries_line, median_spent, ratio, take_turn
 from vectors import clustered, relative_error
 
 from semantic_ids import RQKMeans
+from semantic_ids.quantizers.residual import ResidualCodebooks
 
 LEVELS, SIZE, POINTS = 4, 256, 256
 
@@ -44,10 +45,12 @@ class Result:
     relative_error: float
 
 
-def kmeans_in_turn(x: np.ndarray, iterations: int, seed: int = 0) -> np.ndarray:
-    """Fit faiss.Kmeans level by level; return what its codes decode to, (N, d)."""
-    left = x.copy()
+def kmeans_in_turn(x: np.ndarray, iterations: int, seed: int = 0) -> list[np.ndarray]:
+    """Fit faiss.Kmeans level by level; return the codebooks."""
+    left, books = x.copy(), []
     for level in range(LEVELS):
+        if books:
+            left -= books[-1][faiss.knn(left, books[-1], 1)[1][:, 0]]
         kmeans = faiss.Kmeans(
             x.shape[1],
             SIZE,
@@ -57,19 +60,17 @@ def kmeans_in_turn(x: np.ndarray, iterations: int, seed: int = 0) -> np.ndarray:
             max_points_per_centroid=POINTS,
         )
         kmeans.train(left)
-        book = np.array(kmeans.centroids)
-        left -= book[faiss.knn(left, book, 1)[1][:, 0]]
-    return x - left
+        books.append(np.array(kmeans.centroids))
+    return books
 
 
 def beside_faiss(x: np.ndarray, name: str, iterations: int, rounds: int) -> list[Result]:
     """Fit both by turns on the same vectors."""
     spec = RQKMeans(levels=LEVELS, codebook_size=SIZE, iterations=iterations)
-    kept: dict[str, np.ndarray] = {}
+    kept: dict[str, list[np.ndarray]] = {}
 
     def ours() -> None:
-        fitted = spec.fit(x, progress=False)
-        kept["ours"] = fitted.decode(fitted.encode(x))
+        kept["ours"] = list(spec.fit(x, progress=False).arrays().values())
 
     def theirs() -> None:
         kept["theirs"] = kmeans_in_turn(x, iterations)
@@ -81,10 +82,16 @@ def beside_faiss(x: np.ndarray, name: str, iterations: int, rounds: int) -> list
             label,
             median_spent(taken[who]).wall,
             None if who == "ours" else ratio(taken["ours"], taken[who]),
-            relative_error(x, kept[who]),
+            greedy_error(x, kept[who]),
         )
         for who, label in (("ours", "RQKMeans"), ("theirs", f"{LEVELS} x faiss.Kmeans"))
     ]
+
+
+def greedy_error(x: np.ndarray, books: list[np.ndarray]) -> float:
+    """Return the relative error of the codes that go to the nearest entry, level by level."""
+    search = ResidualCodebooks(books)
+    return relative_error(x, search.decode(search.greedy_codes(x)))
 
 
 def fine(x: np.ndarray, name: str) -> Result:

@@ -32,6 +32,9 @@ def mapped(path: Path, items: int, width: int) -> np.ndarray:
 
 def relative_error(x: np.ndarray, decoded: np.ndarray) -> float:
     """Return the squared error over the squared distance to the mean, summed in float64."""
-    left = np.square(x - decoded, dtype=np.float64).sum()
-    spread = np.square(x - x.mean(axis=0, dtype=np.float64)).sum()
+    mean, left, spread = x.mean(axis=0, dtype=np.float64), 0.0, 0.0
+    for start in range(0, len(x), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        left += np.square(x[block] - decoded[block], dtype=np.float64).sum()
+        spread += np.square(x[block] - mean).sum()
     return float(left / spread) if left else 0.0

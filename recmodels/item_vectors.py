@@ -82,16 +82,21 @@ class OwnVectors(nn.Module):
     known : (N,) bool, which items training histories hold.
     width : columns of every vector.
     dropout : share of the items whose vector is taken as zero in a step, as a new item's is.
+    start : (N, width), the vectors before training; None for random ones.
     """
 
     known: Tensor
 
-    def __init__(self, known: Tensor, width: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self, known: Tensor, width: int, dropout: float = 0.0, start: Tensor | None = None
+    ) -> None:
         super().__init__()
         self.register_buffer("known", known[:, None].float(), persistent=False)
         self.dropout = dropout
         self.table = nn.Embedding(len(known), width)
         nn.init.normal_(self.table.weight, std=width**-0.5)
+        if start is not None:
+            self.table.weight.data.copy_(start)
 
     def forward(self, rows: Tensor | None = None) -> Tensor:
         """Return the vectors (n, width) of some rows (n,), or of all."""

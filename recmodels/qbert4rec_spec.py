@@ -33,6 +33,9 @@ class QBert4RecSpec(Spec):
         the length, and all codes of a masked item are masked. ``"transfer"`` reads an item in
         one, and names a masked one in P, which see the history and one another. With the last
         two an item's vector is its P positions' side by side, of P * `width` columns.
+    item_start : what the items' own vectors are before training: ``"random"``, or ``"fused"``, the
+        vectors of stage 1 on their first `width` principal directions, which need features and a
+        tokenizer that was fitted to them.
     item_dropout : share of the items whose own vector training takes as zero in a step.
     width, layers, heads, dropout : of the encoder.
     max_history : items of a history that are read, the latest ones.
@@ -62,6 +65,7 @@ class QBert4RecSpec(Spec):
     tokenizer: TokenizerSpec = TokenizerSpec(fuser=DynamicFusion())
     item_parts: tuple[ItemPart, ...] = Field(default=("codes", "item", "features"), min_length=1)
     positions: Positions = "item"
+    item_start: Literal["random", "fused"] = "random"
     item_dropout: float = Field(default=0.0, ge=0, lt=1)
     width: int = Field(default=64, ge=1)
     layers: int = Field(default=2, ge=1)
@@ -98,6 +102,8 @@ class QBert4RecSpec(Spec):
             raise ValueError(
                 f"positions={self.positions!r} needs codes in item_parts={self.item_parts}"
             )
+        if self.item_start == "fused" and "item" not in self.item_parts:
+            raise ValueError(f"item_start='fused' needs item in item_parts={self.item_parts}")
         if self.objective == "levels" and "codes" not in self.item_parts:
             raise ValueError(f"objective='levels' needs codes in item_parts={self.item_parts}")
         return self

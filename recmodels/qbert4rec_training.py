@@ -17,6 +17,7 @@ from recmodels.data import Dataset, Histories, Split
 from recmodels.data.structure import interaction_counts
 from recmodels.early_stopping import validation_ndcg
 from recmodels.encoder import SequenceEncoder
+from recmodels.fused_starts import fused_starts
 from recmodels.item_vectors import CodeVectors, FeatureVectors, ItemVectors, OwnVectors
 from recmodels.masked_items import Lesson, Sequences, finetune, pretrain
 from recmodels.objectives import Objective, item_softmax, level_softmax, sampled_softmax
@@ -78,9 +79,11 @@ def train_stage_3(
     progress : show bars; None shows them in a terminal.
     """
     fuser, given = fused_features(spec, tokenizer, dataset)
+    starts = fused_starts(spec, tokenizer, dataset)
     with seeded(spec.seed):
-        model = whole_model(spec, tokenizer, split, given)
-        log = _train(spec, model, tokenizer, split, given, progress)
+        model = whole_model(spec, tokenizer, split, given, starts)
+        known = (tokenizer.codes, split.validation.targets, given, starts)
+        log = _train(spec, model, split, known, progress)
         bare = new_model(spec, tokenizer, model)
     return Stage3(bare, catalogue_vectors(tokenizer, model, fuser), log)
 
@@ -111,16 +114,30 @@ def new_model(
 
 
 def whole_model(
-    spec: QBert4RecSpec, tokenizer: Tokenizer, split: Split, given: np.ndarray | None
+    spec: QBert4RecSpec,
+    tokenizer: Tokenizer,
+    split: Split,
+    given: np.ndarray | None,
+    starts: np.ndarray | None = None,
 ) -> SequenceModel:
-    """Make a model of all parts of the item vectors, to be trained."""
+    """Make a model of all parts of the item vectors, to be trained.
+
+    Parameters
+    ----------
+    spec : what to make.
+    tokenizer : its catalogue's N items.
+    split : says which items training histories hold.
+    given : (N, d) features; None without.
+    starts : (N, width) own vectors to start from; None for random ones.
+    """
     parts: dict[str, nn.Module] = {}
     for name in spec.item_parts:
         if name == "codes":
             parts[name] = _code_vectors(spec, tokenizer)
         elif name == "item":
             known = torch.from_numpy(interaction_counts(split) > 0)
-            parts[name] = OwnVectors(known, spec.width, spec.item_dropout)
+            start = None if starts is None else torch.from_numpy(starts)
+            parts[name] = OwnVectors(known, spec.width, spec.item_dropout, start)
         elif given is not None:
             parts[name] = FeatureVectors(torch.from_numpy(given), spec.width)
     if not parts:
@@ -164,19 +181,12 @@ def _code_vectors(spec: QBert4RecSpec, tokenizer: Tokenizer) -> CodeVectors:
 def _train(
     spec: QBert4RecSpec,
     model: SequenceModel,
-    tokenizer: Tokenizer,
     split: Split,
-    given: np.ndarray | None,
+    known: Sequence[np.ndarray | None],
     progress: bool | None,
 ) -> QBert4RecLog:
-    lesson = lesson_of(
-        spec,
-        model,
-        objective_of(spec, model, interaction_counts(split)),
-        split.train,
-        (tokenizer.codes, split.validation.targets, given),
-        progress,
-    )
+    objective = objective_of(spec, model, interaction_counts(split))
+    lesson = lesson_of(spec, model, objective, split.train, known, progress)
     pretraining, count = pretrain(lesson, spec.masks, spec.pretraining)
     finetuning = finetune(lesson, spec.finetuning, validation_of(spec, model, split))
     return QBert4RecLog(pretraining, finetuning, count.sequences, count.fallbacks)

@@ -6,6 +6,7 @@ import torch
 from recmodels.data import Dataset, Split
 from recmodels.data.structure import interaction_counts
 from recmodels.domain_training import pretrain_domains, within_domains
+from recmodels.fused_starts import fused_starts
 from recmodels.item_vectors import FeatureVectors, OwnVectors
 from recmodels.masked_items import finetune
 from recmodels.qbert4rec_spec import QBert4RecSpec
@@ -46,13 +47,14 @@ def pretrain_stage_3(
     progress : show bars; None shows them in a terminal.
     """
     fuser, given = fused_features(spec, tokenizer, dataset)
+    starts = fused_starts(spec, tokenizer, dataset)
     counts = interaction_counts(split)
     with seeded(spec.seed):
-        model = whole_model(spec, tokenizer, split, given)
+        model = whole_model(spec, tokenizer, split, given, starts)
         objective = within_domains(
             model, items, lambda part, rows: objective_of(spec, part, counts[rows])
         )
-        known = (tokenizer.codes, given, items, users)
+        known = (tokenizer.codes, given, starts, items, users)
         lesson = lesson_of(spec, model, objective, split.train, known, progress)
         log, count = pretrain_domains(lesson, users, spec.masks, spec.pretraining)
         bare = new_model(spec, tokenizer, model)
@@ -90,9 +92,11 @@ def finetune_stage_3(
     fuser, given = fused_features(
         spec, tokenizer, dataset, None if projection is None else projection.fuser
     )
+    parts = before.vectors.of(tokenizer)
+    starts = _starts(parts, fused_starts(spec, tokenizer, dataset))
     with seeded(spec.seed):
-        model = whole_model(spec, tokenizer, split, given)
-        _take_over(model, before, before.vectors.of(tokenizer), same_codes=same_codes)
+        model = whole_model(spec, tokenizer, split, given, starts)
+        _take_over(model, before, parts, same_codes=same_codes)
         weights = [value.numpy().copy().reshape(-1) for value in model.state_dict().values()]
         known = (tokenizer.codes, split.validation.targets, given, np.concatenate(weights))
         objective = objective_of(spec, model, interaction_counts(split))
@@ -108,11 +112,19 @@ def finetune_stage_3(
     )
 
 
+def _starts(parts: dict[str, np.ndarray], fused: np.ndarray | None) -> np.ndarray | None:
+    """Return own vectors to start from: those that were trained; else fused ones, or zeros."""
+    trained = parts.get("item")
+    if trained is None or fused is None:
+        return trained
+    return np.where(trained.any(axis=1, keepdims=True), trained, fused)
+
+
 @torch.no_grad()
 def _take_over(
     model: SequenceModel, before: Stage3, parts: dict[str, np.ndarray], *, same_codes: bool
 ) -> None:
-    """Take over the encoder, codes if they mean the same, the projection, known own vectors."""
+    """Take over the encoder, codes if they mean the same, the projection, whose vectors count."""
     kept = {
         name: weight
         for name, weight in before.model.state_dict().items()
@@ -122,7 +134,6 @@ def _take_over(
     own, features = (dict(model.items.parts.items()).get(name) for name in ("item", "features"))
     if isinstance(own, OwnVectors):
         vectors = torch.from_numpy(parts["item"])
-        own.table.weight.copy_(vectors)
         own.known.copy_(torch.maximum(own.known, (vectors != 0).any(dim=1, keepdim=True).float()))
     if isinstance(features, FeatureVectors) and before.vectors.projection is not None:
         features.projection.weight.copy_(torch.from_numpy(before.vectors.projection.weight))

@@ -147,11 +147,11 @@ def of_sequence(spec):
     return fit
 
 
-def of_qbert4rec(positions):
+def of_qbert4rec(**fields):
     def fit(dataset, epochs):
         spec = QBert4RecSpec(
             width=16,
-            positions=positions,
+            **fields,
             pretraining=Optimisation(epochs=1),
             finetuning=Optimisation(epochs=epochs),
         )
@@ -184,9 +184,10 @@ CHOSEN_BY_VALIDATION: dict[str, Callable[[Dataset, int], Trained]] = {
     "SASRec": of_sequence(SASRec),
     "BERT4Rec": of_sequence(BERT4Rec),
     "QBert4Rec.finetune": of_finetuning,
-    "QBert4Rec": of_qbert4rec("item"),
-    "QBert4Rec with a position a code": of_qbert4rec("code"),
-    "QBert4Rec with transfer": of_qbert4rec("transfer"),
+    "QBert4Rec": of_qbert4rec(),
+    "QBert4Rec from fused vectors": of_qbert4rec(item_start="fused"),
+    "QBert4Rec with a position a code": of_qbert4rec(positions="code"),
+    "QBert4Rec with transfer": of_qbert4rec(positions="transfer"),
 }
 
 
