@@ -10,6 +10,7 @@ from semantic_ids.latent import Latent, check_range
 from semantic_ids.progress import progress_bar
 from semantic_ids.quantizers.balanced import balanced_kmeans
 from semantic_ids.quantizers.base import Arrays, check_enough_rows
+from semantic_ids.quantizers.beam import blocks
 from semantic_ids.quantizers.fitted_residual import FittedResidual
 from semantic_ids.quantizers.joint import refine_codebooks
 from semantic_ids.quantizers.kmeans import kmeans
@@ -21,6 +22,7 @@ from semantic_ids.storage import stored_array
 
 #: Coordinate passes at encoding, at most.
 _PASSES = 4
+_BLOCK_ROWS = 1 << 14
 
 
 class RQKMeans(Levelled):
@@ -86,9 +88,9 @@ class RQKMeans(Levelled):
         --------
         >>> spec = RQKMeans.fine(levels=3)
         >>> spec.beam, spec.refine
-        (8, 16)
+        (8, 24)
         """
-        return cls(**{"beam": 8, "refine": 16, **fields})
+        return cls(**{"beam": 8, "refine": 24, **fields})
 
     @model_validator(mode="after")
     def _compatible(self) -> "RQKMeans":
@@ -127,9 +129,9 @@ class RQKMeans(Levelled):
         for level, _ in enumerate(levels):
             wide = level > 0 and self.prefix_weight > 0
             seen = looked_up(matrix, residual, self.prefix_weight) if wide else residual
-            book, codes = self._best_book(seen, level)
-            residual -= book[codes, : matrix.shape[1]]
-            books.append(book)
+            books.append(self._best_book(seen, level))
+            if level < self.levels - 1:
+                _take_away(residual, seen, books[-1])
         if self.refine > 0:
             books = refine_codebooks(
                 matrix,
@@ -142,20 +144,18 @@ class RQKMeans(Levelled):
             )
         return FittedRQKMeans(self, books)
 
-    def _best_book(self, seen: np.ndarray, level: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the best codebook of several k-means runs, and the entry of each row."""
+    def _best_book(self, seen: np.ndarray, level: int) -> np.ndarray:
+        """Return the codebook of least error of several k-means runs."""
         cluster = balanced_kmeans if self.balanced else kmeans
-        best = None
+        size, found = self.codebook_sizes[level], []
         for run in range(self.restarts):
             seed = (self.seed + level + 64 * run) % 2**31
-            book = cluster(seen, self.codebook_sizes[level], iterations=self.iterations, seed=seed)
-            search = ResidualCodebooks([book])
-            codes = search.greedy_codes(seen)
-            error = float(search.errors(seen, codes).sum()) if self.restarts > 1 else 0.0
-            if best is None or error < best[0]:
-                best = error, book, codes[:, 0]
-        assert best is not None
-        return best[1:]
+            found.append(cluster(seen, size, iterations=self.iterations, seed=seed))
+        if len(found) == 1:
+            return found[0]
+        searches = (ResidualCodebooks([book]) for book in found)
+        errors = [search.errors(seen, search.greedy_codes(seen)).sum() for search in searches]
+        return found[int(np.argmin(errors))]
 
     def restore(self, arrays: Arrays) -> "FittedRQKMeans":
         """Rebuild from saved arrays; refuse those that do not fit the spec."""
@@ -168,6 +168,13 @@ class RQKMeans(Levelled):
             books.append(book)
             width = books[0].shape[1]
         return FittedRQKMeans(self, books)
+
+
+def _take_away(residual: np.ndarray, seen: np.ndarray, book: np.ndarray) -> None:
+    """Take the entry that is nearest to what is seen of each row away from its residual."""
+    search, width = ResidualCodebooks([book]), residual.shape[1]
+    for rows in blocks(len(seen), _BLOCK_ROWS):
+        residual[rows] -= book[search.greedy_codes(seen[rows])[:, 0], :width]
 
 
 class FittedRQKMeans(FittedResidual):
