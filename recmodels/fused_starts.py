@@ -54,8 +54,9 @@ def main_directions(matrix: np.ndarray, width: int) -> np.ndarray:
     from sklearn.decomposition import PCA
 
     rows = np.zeros((len(matrix), width), np.float32)
-    if np.ptp(matrix, axis=0).any():
-        found = PCA(min(width, *matrix.shape), svd_solver="covariance_eigh").fit_transform(matrix)
-        length = np.sqrt(np.square(found, dtype=np.float64).sum(axis=1).mean())
-        rows[:, : found.shape[1]] = found / length
+    # Covariances lose their digits far from the origin.
+    centred = matrix - matrix.mean(axis=0, dtype=np.float64)
+    if centred.any():
+        found = PCA(min(width, *matrix.shape), svd_solver="covariance_eigh").fit_transform(centred)
+        rows[:, : found.shape[1]] = found / np.sqrt((found**2).sum(axis=1).mean())
     return rows

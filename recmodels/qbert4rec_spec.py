@@ -35,7 +35,7 @@ class QBert4RecSpec(Spec):
         two an item's vector is its P positions' side by side, of P * `width` columns.
     item_start : what the items' own vectors are before training: ``"random"``, or ``"fused"``, the
         vectors of stage 1 on their first `width` principal directions, which need features and a
-        tokenizer that was fitted to them.
+        tokenizer that was fitted to them. `finetune` goes on from what was trained, and from zeros.
     item_dropout : share of the items whose own vector training takes as zero in a step.
     width, layers, heads, dropout : of the encoder.
     max_history : items of a history that are read, the latest ones.

@@ -93,9 +93,9 @@ def finetune_stage_3(
         spec, tokenizer, dataset, None if projection is None else projection.fuser
     )
     parts = before.vectors.of(tokenizer)
-    starts = _starts(parts, fused_starts(spec, tokenizer, dataset))
     with seeded(spec.seed):
-        model = whole_model(spec, tokenizer, split, given, starts)
+        # Zeros where nothing was trained: fused starts would lie in another space than the weights.
+        model = whole_model(spec, tokenizer, split, given, parts.get("item"))
         _take_over(model, before, parts, same_codes=same_codes)
         weights = [value.numpy().copy().reshape(-1) for value in model.state_dict().values()]
         known = (tokenizer.codes, split.validation.targets, given, np.concatenate(weights))
@@ -110,14 +110,6 @@ def finetune_stage_3(
             before.log.pretraining, log, before.log.masked_sequences, before.log.fallbacks
         ),
     )
-
-
-def _starts(parts: dict[str, np.ndarray], fused: np.ndarray | None) -> np.ndarray | None:
-    """Return own vectors to start from: those that were trained; else fused ones, or zeros."""
-    trained = parts.get("item")
-    if trained is None or fused is None:
-        return trained
-    return np.where(trained.any(axis=1, keepdims=True), trained, fused)
 
 
 @torch.no_grad()

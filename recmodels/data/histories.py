@@ -206,18 +206,17 @@ class Histories:
             begin, end = offsets[first], offsets[min(first + _BLOCK_USERS, len(lengths))]
             index = np.arange(begin, end) + np.repeat(shifts[users], lengths[users])
             items[begin:end] = self.items[index]
-        items.flags.writeable = False
         return type(self)(items, offsets)
 
 
 def row_array(name: str, values: Any, dtype: type[np.signedinteger] = np.int32) -> np.ndarray:
-    """Return row numbers as a read-only 1-D array, a copy where `values` might still change.
+    """Return row numbers as a read-only 1-D array, a copy unless they are mapped from a file.
 
     Parameters
     ----------
     name : what to call it in an error.
-    values : 1-D array or sequence of integers, none negative; kept as it is where it has the type,
-        is read-only, and either owns its numbers or is mapped from a file.
+    values : 1-D array or sequence of integers, none negative; kept as it is where it has the type
+        and is mapped read-only from a file.
     dtype : of the result.
 
     Raises
@@ -239,8 +238,8 @@ def row_array(name: str, values: Any, dtype: type[np.signedinteger] = np.int32) 
     if len(array) and (array.min() < 0 or array.max() > largest):
         wrong = array.min() if array.min() < 0 else array.max()
         raise ValueError(f"{name}: expected 0 to {largest}, got {wrong}")
-    stays = not array.flags.writeable and (array.flags.owndata or isinstance(values, np.memmap))
-    rows = array.astype(dtype, copy=not stays)
+    mapped = isinstance(values, np.memmap) and values.mode == "r"
+    rows = array.astype(dtype, copy=not mapped)
     rows.flags.writeable = False
     return rows
 
@@ -259,7 +258,6 @@ def _sequence(user: int, sequence: Any) -> np.ndarray:
 def _offsets(lengths: np.ndarray) -> np.ndarray:
     offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
     np.cumsum(lengths, out=offsets[1:])
-    offsets.flags.writeable = False
     return offsets
 
 

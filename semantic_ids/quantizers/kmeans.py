@@ -13,8 +13,8 @@ _POINTS_PER_CENTROID = 256
 _START_ROWS_PER_CENTROID = 32
 #: Points that are drawn together as candidates for starts, and their distances, at most.
 _POOL, _POOL_VALUES = 256, 1 << 21
-#: Share of the points; fewer that change their centroid are not worth another iteration.
-_SETTLED = 1 / 200
+#: Share of the error; an iteration that lessens it by no more is not worth another.
+_SETTLED = 2.0**-12
 #: Numbers that are added up at a time: they stay in the processor's cache.
 _BLOCK_VALUES = 1 << 18
 
@@ -48,8 +48,8 @@ def lloyd(points: np.ndarray, centroids: np.ndarray, iterations: int) -> np.ndar
 
     A centroid that is nearest to none takes over the point that is farthest from its own, each
     another one, of those that are away from their own and share it with others. It ends early
-    where fewer than one point in 200 changes its centroid: on text vectors of 4,344 and 12,101
-    items that saves a sixth of the time, at equal errors.
+    with an iteration that lessens the error, the sum of squared distances to the centroids, by no
+    more than a four-thousandth, and in which none was taken over.
 
     Parameters
     ----------
@@ -67,13 +67,15 @@ def lloyd(points: np.ndarray, centroids: np.ndarray, iterations: int) -> np.ndar
     >>> lloyd(points, points[:2], iterations=5).ravel().tolist()
     [1.0, 6.0]
     """
-    size = len(centroids)
+    size, error = len(centroids), np.inf
+    squares = np.einsum("nd,nd->", points, points, dtype=np.float64)
     owner, sums = np.full(len(points), -1, np.int32), np.zeros(centroids.shape)
     for _ in range(iterations):
         search = ResidualCodebooks([centroids])
-        found = _revived(search.greedy_codes(points)[:, 0], points, search)
+        nearest = search.greedy_codes(points)[:, 0]
+        found = _revived(nearest, points, search)
         changed = np.flatnonzero(found != owner)
-        if len(changed) < _SETTLED * len(points):
+        if not len(changed):
             break
         # Only what points that change their centroid take there, and take away.
         left = changed[owner[changed] >= 0]
@@ -82,6 +84,9 @@ def lloyd(points: np.ndarray, centroids: np.ndarray, iterations: int) -> np.ndar
         owner, counts = found, np.bincount(found, minlength=size)[:, None]
         means = sums / np.maximum(counts, 1)
         centroids = np.where(counts > 0, means, centroids).astype(np.float32)
+        before, error = error, squares - float((sums * means).sum())
+        if before - error <= _SETTLED * error and found is nearest:
+            break
     return centroids
 
 

@@ -31,7 +31,7 @@ class OPQ(Quantizer):
         that predict all of them at once.
     codebook_size : entries of each slot's codebook.
     rounds : how often the rotation is learnt anew; 0 leaves it at the principal axes.
-    iterations : k-means iterations a slot, once the rotation is known.
+    iterations : k-means iterations a slot at most, once the rotation is known.
     seed : where the random numbers of the starts and of the samples begin.
 
     Notes

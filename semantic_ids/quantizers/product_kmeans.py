@@ -33,7 +33,7 @@ class ProductKMeans(Quantizer):
     codebook_size : entries of each slot's codebook.
     shared : one codebook for all slots, as with a discrete bottleneck whose atoms are shared:
         its entries mean the same at each position. Needs `slots` that divide the columns.
-    iterations : k-means iterations a slot.
+    iterations : k-means iterations a slot, at most.
     seed : where the random numbers of the starts and of the sample begin.
 
     References

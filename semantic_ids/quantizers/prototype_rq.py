@@ -50,7 +50,7 @@ class PrototypeRQ(Quantizer):
         where none is known.
     batch_size : items of a training step.
     optimisation : of the offsets; with ``epochs=0`` the prototypes stay where they are.
-    iterations : k-means iterations of each other level.
+    iterations : k-means iterations of each other level, at most.
     seed : where the random numbers begin.
 
     Examples

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from recmodels import DynamicFusion, Optimisation, QBert4Rec, QBert4RecSpec
-from recmodels.data import Dataset, synthetic_catalogue
+from recmodels.data import Dataset, synthetic_catalogue, unite
 from recmodels.fused_starts import fused_starts, main_directions
 from semantic_ids import NoCodecError, RQKMeans, Tokenizer, TokenizerSpec
 
@@ -95,15 +95,36 @@ def test_without_training_own_vectors_are_what_they_started_from(dataset, tokeni
     assert not own[~known].any()  # nobody had them
 
 
-def test_a_domain_that_is_new_starts_from_fused_vectors_and_a_known_one_from_its_own():
+def test_fine_tuning_goes_on_from_what_was_trained_and_from_zeros():
     first, second = synthetic_catalogue(60, 50, seed=1), synthetic_catalogue(70, 50, seed=2)
-    short = Optimisation(epochs=1)
-    model = QBert4Rec.pretrain([first], tokenizer=TINY, pretraining=short, progress=False, **FUSED)
-    adapted = model.finetune(second, tokenizer="refit", finetuning=NOTHING, progress=False)
-    own = adapted.item_parts()["item"]
-    starts = fused_starts(adapted.spec, adapted.tokenizer, second)
-    known = np.isin(np.arange(second.size), second.split().train.items)
-    assert np.array_equal(own[known], starts[known])
+    model = QBert4Rec.pretrain(
+        [first], tokenizer=TINY, pretraining=Optimisation(epochs=1), progress=False, **FUSED
+    )
+    again, new = (
+        model.finetune(dataset, finetuning=NOTHING, progress=False).item_parts()["item"]
+        for dataset in (unite([first]), second)
+    )
+    assert np.array_equal(again, model.item_parts()["item"])
+    assert again.any()
+    assert not np.array_equal(again, fused_starts(model.spec, model.tokenizer, unite([first])))
+    assert not new.any()
+
+
+@pytest.mark.parametrize("offset", [0, 1e3, 1e6])
+def test_directions_do_not_depend_on_how_far_away_the_rows_are(offset):
+    rng = np.random.default_rng(0)
+    # Steps that float32 still tells apart there.
+    steps = rng.integers(-8, 9, size=(200, 6)).astype(np.float32)
+    near, far = main_directions(steps, 3), main_directions(np.float32(offset) + steps, 3)
+    np.testing.assert_allclose(np.abs(far), np.abs(near), atol=1e-4)
+
+
+def test_rows_that_hardly_differ_give_numbers():
+    rows = np.full((30, 2), 1000.0, dtype=np.float32)
+    rows[7, 1] = np.nextafter(rows[7, 1], np.float32(2000))
+    found = main_directions(rows, 2)
+    assert np.isfinite(found).all()
+    np.testing.assert_allclose((found.astype(np.float64) ** 2).sum(axis=1).mean(), 1, rtol=1e-5)
 
 
 def test_random_starts_ask_for_nothing(dataset):

@@ -179,6 +179,9 @@ def test_arrays_mapped_from_a_file_are_kept_and_others_copied(tmp_path):
 
     writeable = np.load(tmp_path / "items.npy", mmap_mode="r+")
     assert not np.shares_memory(Histories(writeable, offsets).items, writeable)
+    shown = writeable[:]
+    shown.flags.writeable = False
+    assert not np.shares_memory(Histories(shown, offsets).items, writeable)
     view = items[:]
     view.flags.writeable = False  # what it shows can still be changed
     assert not np.shares_memory(Histories(view, offsets).items, items)

@@ -136,6 +136,7 @@ def test_powers_of_two_scale_the_centroids_and_nothing_else(exponent):
 
 def naive_lloyd(points, centroids, iterations):
     """Lloyd's iterations by loops in float64, centroids rounded to float32 between them."""
+    before = np.inf
     for _ in range(iterations):
         apart = ((points[:, None].astype("f8") - centroids) ** 2).sum(axis=2)
         owner = apart.argmin(axis=1)
@@ -153,6 +154,11 @@ def naive_lloyd(points, centroids, iterations):
             ],
             dtype="f4",
         )
+        means = [points[owner == k].mean(axis=0, dtype="f8") for k in owner]
+        error = ((points - np.array(means)) ** 2).sum()
+        if before - error <= error / 4096 and not (dead and worst):
+            break
+        before = error
     return centroids
 
 
@@ -170,6 +176,27 @@ def test_a_centroid_that_no_point_is_nearest_to_takes_over_the_worst_one():
     points = np.array([[0.0], [1.0], [9.0], [30.0]], dtype=np.float32)
     starts = np.array([[0.0], [0.0], [9.0]], dtype=np.float32)
     assert lloyd(points, starts, 1).ravel().tolist() == [0.5, 30.0, 9.0]
+
+
+def test_few_points_that_carry_the_error_are_not_left_where_they_are():
+    """A thousandth of the points, far out, must not be lost among those that are settled."""
+    rng = np.random.default_rng(0)
+    near = rng.normal(size=(5000, 2)).astype(np.float32)
+    far = (1000 * rng.normal(size=(15, 2))).astype(np.float32)
+    points = np.concatenate([near, far])
+    starts = np.concatenate([near[:4], far[:4]])
+    expected = naive_lloyd(points, starts, 25)
+    found = lloyd(points, starts, 25)
+    assert inertia(points, found) <= 1.001 * inertia(points, expected)
+
+
+def test_it_does_not_end_with_a_centroid_that_was_just_taken_over():
+    rng = np.random.default_rng(0)
+    points = np.concatenate([np.repeat([[0.0], [9.0]], 3000, axis=0), rng.normal(9, 1, (4, 1))])
+    points = points.astype(np.float32)
+    starts = np.array([[0.0], [9.0], [9.0], [9.0]], dtype=np.float32)
+    found = lloyd(points, starts, 25)
+    assert len(np.unique(((points - found.T) ** 2).argmin(axis=1))) == 4
 
 
 def test_a_point_alone_stays_with_its_centroid():

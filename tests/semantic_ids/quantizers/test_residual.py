@@ -142,22 +142,45 @@ def test_what_bfloat16_rounds_most_is_decided_rightly(brute_force, greedy):
     assert (brute_force([rounded[1]], rounded[0])[:, 0] != expected[:, 0]).sum() > 100
 
 
-@given(seed=SEEDS, width=st.sampled_from([1, 2, 7, 40, 384]), exponent=st.integers(-12, 12))
-def test_bfloat16_is_not_off_by_more_than_its_bounds(seed, width, exponent):
+def check_bounds(book, x):
     """What is written and allowed for is on the right side of the score, by numbers in float64."""
-    rng = np.random.default_rng(seed)
-    scale = np.float32(10.0**exponent)
-    book, x = (scale * rng.normal(size=(30, width)).astype(np.float32) for _ in range(2))
-    search, screen = ResidualCodebooks([book]), BFloat16(rounded([book]), 30)
-    written = np.empty((30, 30), dtype=np.float32)
+    search, screen = ResidualCodebooks([book]), BFloat16(rounded([book]), len(x))
+    written = np.empty((len(x), len(book)), dtype=np.float32)
     screen.score(0, x, written)
     best = written.argmin(axis=1)
     limits = screen.limits(0, written.min(axis=1), best, search._rounding_bounds(x)[:, 0])
     wide = book.astype(np.float64)
     true = (wide**2).sum(axis=1) / 2 - x.astype(np.float64) @ wide.T
-    assert (true[np.arange(30), best] <= limits).all()
+    assert (true[np.arange(len(x)), best] <= limits).all()
     surely_worse = written > limits[:, None]
     assert (true[surely_worse] > true.min(axis=1)[surely_worse.nonzero()[0]]).all()
+
+
+@given(seed=SEEDS, width=st.integers(1, 40), exponent=st.integers(-12, 12))
+def test_bfloat16_is_not_off_by_more_than_its_bounds(seed, width, exponent):
+    rng = np.random.default_rng(seed)
+    scale = np.float32(10.0**exponent)
+    check_bounds(*(scale * rng.normal(size=(30, width)).astype(np.float32) for _ in range(2)))
+
+
+@given(seed=SEEDS, width=st.sampled_from([256, 384, 768]), exponent=st.integers(-12, 12))
+def test_errors_of_bfloat16_that_all_add_up_are_within_its_bounds(seed, width, exponent):
+    """All numbers are rounded down by nearly a unit, rows point the way that entries do."""
+    rng = np.random.default_rng(seed)
+    down = np.float32(1 + 2.0**-8 - 2.0**-20)
+    signs = rng.choice([-1, 1], width).astype(np.float32)
+
+    def flipped(count, most):
+        rows = np.tile(signs, (count, 1))
+        for row in rows:
+            row[rng.integers(width, size=rng.integers(most + 1))] *= -1
+        return rows
+
+    scale = np.float32(2.0**exponent)
+    # Of some entries nothing is lost; scores are near zero, so that they are rounded little.
+    entries = np.concatenate([down * flipped(20, 3), flipped(20, 3)])
+    different = np.unique(scale * entries, axis=0)  # a repeated one is written as infinite
+    check_bounds(different, scale * down / 2 * flipped(20, 2))
 
 
 @given(st.lists(st.floats(-(2.0**50), 2.0**50, width=32), min_size=1, max_size=20))
