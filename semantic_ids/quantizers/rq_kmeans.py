@@ -35,8 +35,7 @@ class RQKMeans(Levelled):
     ----------
     levels : number of codes an item gets, 1-64.
     codebook_size : entries of each level's codebook, one number or one a level.
-    iterations : k-means iterations a level, at most; a level ends with one that lessens its error
-        by no more than a four-thousandth.
+    iterations : k-means iterations a level, at most; a level ends with one that changes little.
     restarts : k-means runs a level; the one with the smallest error is kept.
     beam : partial codes that encoding keeps a level; 1 is the greedy search.
     refine : rounds in which the codebooks of all levels are estimated again, together (see
