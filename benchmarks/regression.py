@@ -70,9 +70,12 @@ def main() -> None:
     parser.add_argument("--tolerance", type=float, default=0.25, help="share that is forgiven")
     parser.add_argument("--store", action="store_true", help="replace the stored ratios")
     args = parser.parse_args()
-    stored = json.loads(STORED.read_text())["ratios"] if STORED.exists() else {}
+    kept = json.loads(STORED.read_text()) if STORED.exists() else {"processor": "", "ratios": {}}
+    stored = kept["ratios"]
     found = measure(args.rounds)
     print(libraries_line())
+    if kept["processor"] != processor():
+        print(f"stored on another processor ({kept['processor']}), whose ratios may be others")
     print(table(found, stored))
     for name, (now, before) in slower(found, stored, args.tolerance).items():
         print(f"warning: {name}: {now:.2f}, stored {before:.2f}; run again on an idle machine")
