@@ -77,7 +77,7 @@ class RQKMeans(Levelled):
 
     @classmethod
     def fine(cls, **fields: Any) -> "RQKMeans":
-        """Return the spec with a beam and jointly estimated codebooks, for smaller errors.
+        """Return the spec with a beam, joint codebooks and two starts, for smaller errors.
 
         Parameters
         ----------
@@ -87,9 +87,9 @@ class RQKMeans(Levelled):
         --------
         >>> spec = RQKMeans.fine(levels=3)
         >>> spec.beam, spec.refine
-        (8, 24)
+        (8, 20)
         """
-        return cls(**{"beam": 8, "refine": 24, **fields})
+        return cls(**{"beam": 8, "refine": 20, "restarts": 2, **fields})
 
     @model_validator(mode="after")
     def _compatible(self) -> "RQKMeans":
