@@ -219,8 +219,6 @@ def test_the_fine_preset_reaches_its_goals_on_real_vectors(data_folder, name, go
     features = Features(np.load(data_folder / name / "text_emb.npy"))
     x = Concat().fit(features).transform(features).matrix
     gaps = x - x.mean(axis=0, dtype=np.float64)
-    errors = []
-    for seed in range(3):  # they lie .003 apart
+    for seed in range(3):
         fitted = RQKMeans.fine(seed=seed).fit(x, progress=False)
-        errors.append(fitted.errors(x, fitted.encode(x))[:, -1].sum() / (gaps**2).sum())
-    assert np.mean(errors) <= goal
+        assert fitted.errors(x, fitted.encode(x))[:, -1].sum() / (gaps**2).sum() <= goal
