@@ -15,6 +15,7 @@ import numpy as np
 
 from semantic_ids.codes import code_keys
 from semantic_ids.exact import part_bits, round_bits
+from semantic_ids.quantizers.blocks import blocks
 
 _BLOCK_VALUES = 1 << 21  # scores in work at a time
 _CACHED_VALUES = 1 << 17  # scores of a beam in work at a time: they stay in the processor's cache
@@ -205,9 +206,3 @@ def _group_minima(values: np.ndarray, m: int) -> np.ndarray:
         return values
     grouped = values[:, : chunks * _GROUP * _LANES].reshape(n, chunks, _GROUP, _LANES)
     return grouped.min(axis=2).reshape(n, -1)
-
-
-def blocks(n: int, rows: int) -> Iterator[slice]:
-    """Split n rows into slices of at most `rows`, at least one each."""
-    rows = max(1, rows)
-    return (slice(start, min(start + rows, n)) for start in range(0, n, rows))

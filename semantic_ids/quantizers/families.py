@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from semantic_ids.quantizers.beam import blocks
+from semantic_ids.quantizers.blocks import blocks
 from semantic_ids.quantizers.rounding import score_bounds
 
 _BLOCK_VALUES = 1 << 21  # numbers in work at a time

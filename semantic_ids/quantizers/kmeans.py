@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from semantic_ids.quantizers.beam import blocks
+from semantic_ids.quantizers.blocks import blocks
 from semantic_ids.quantizers.residual import ResidualCodebooks
 
 #: Points for each centroid that are learnt from, at random where there are more.

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from semantic_ids.codes import check_codes
-from semantic_ids.quantizers.beam import blocks, smallest
+from semantic_ids.quantizers.beam import smallest
+from semantic_ids.quantizers.blocks import blocks
 from semantic_ids.quantizers.residual import least, least_but
 from semantic_ids.quantizers.rounding import TINY32, UNIT32, half_norms, norm_bounds
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from semantic_ids.progress import progress_bar
-from semantic_ids.quantizers.beam import blocks
+from semantic_ids.quantizers.blocks import blocks
 from semantic_ids.quantizers.kmeans import cluster_sums
 from semantic_ids.quantizers.parallel import ParallelCodebooks, column_blocks
 from semantic_ids.quantizers.product_kmeans import ProductKMeans

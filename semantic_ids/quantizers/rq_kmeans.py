@@ -10,7 +10,7 @@ from semantic_ids.latent import Latent, check_range
 from semantic_ids.progress import progress_bar
 from semantic_ids.quantizers.balanced import balanced_kmeans
 from semantic_ids.quantizers.base import Arrays, check_enough_rows
-from semantic_ids.quantizers.beam import blocks
+from semantic_ids.quantizers.blocks import blocks
 from semantic_ids.quantizers.fitted_residual import FittedResidual
 from semantic_ids.quantizers.joint import refine_codebooks
 from semantic_ids.quantizers.kmeans import kmeans

@@ -9,7 +9,7 @@ from pydantic import Field
 from semantic_ids.codes import check_codes
 from semantic_ids.latent import Latent
 from semantic_ids.quantizers.base import Arrays, FittedQuantizer, Quantizer, prefixed, restored
-from semantic_ids.quantizers.beam import blocks
+from semantic_ids.quantizers.blocks import blocks
 from semantic_ids.quantizers.opq import OPQ
 from semantic_ids.quantizers.product_kmeans import ProductKMeans
 from semantic_ids.quantizers.rq_kmeans import RQKMeans
