@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recmodels.data import Histories
+from recmodels.data import histories as histories_module
 
 SEQUENCES = st.lists(st.lists(st.integers(0, 40), max_size=7), max_size=9)
 COUNTS = st.integers(0, 9)
@@ -201,6 +202,6 @@ def test_mapped_numbers_are_checked_and_of_another_type_copied(tmp_path):
 def test_pieces_do_not_depend_on_how_many_users_are_copied_at_a_time(sequences, n):
     histories = Histories.of(sequences)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("recmodels.data.histories._BLOCK_USERS", 2)
+        patch.setattr(histories_module, "_BLOCK_USERS", 2)
         few = histories.drop_last(n)
     assert few == histories.drop_last(n)

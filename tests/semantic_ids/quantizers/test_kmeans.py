@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.cluster import KMeans, kmeans_plusplus
 
+from semantic_ids.quantizers import kmeans as kmeans_module
 from semantic_ids.quantizers import residual
 from semantic_ids.quantizers.kmeans import cluster_sums, kmeans, lloyd, spread_starts
 
@@ -106,7 +107,7 @@ def naive_starts(points, size, rng):
 @pytest.mark.parametrize("pool", [1, 256])
 def test_starts_are_drawn_as_often_as_by_definition(monkeypatch, pool):
     """With a large pool all but the first come of one draw, by distances that fall meanwhile."""
-    monkeypatch.setattr("semantic_ids.quantizers.kmeans._POOL", pool)
+    monkeypatch.setattr(kmeans_module, "_POOL", pool)
     points = np.array([[0, 0], [1, 0], [0, 2], [5, 5], [5, 6], [9, 0], [9, 1]], dtype=np.float32)
     runs, counts = 2000, np.zeros((2, len(points)))
     for seed in range(runs):
@@ -184,7 +185,7 @@ def test_it_ends_early_as_plain_loops_do(monkeypatch):
     points = rng.normal(size=(900, 2)).astype(np.float32)
     found = lloyd(points, points[:6], 100)
     np.testing.assert_allclose(found, naive_lloyd(points, points[:6], 100), rtol=1e-5)
-    monkeypatch.setattr("semantic_ids.quantizers.kmeans._FEW", 0)
+    monkeypatch.setattr(kmeans_module, "_FEW", 0)
     assert not np.allclose(found, lloyd(points, points[:6], 100), rtol=1e-5)  # it was not done
 
 
