@@ -16,10 +16,11 @@ import numpy as np
 from semantic_ids.codes import code_keys
 from semantic_ids.exact import part_bits, round_bits
 from semantic_ids.quantizers.blocks import blocks
+from semantic_ids.quantizers.rounding import UNIT64, largest_norms
+from semantic_ids.quantizers.smallest import smallest
 
 _BLOCK_VALUES = 1 << 21  # scores in work at a time
-_CACHED_VALUES = 1 << 17  # scores of a beam in work at a time: they stay in the processor's cache
-_GROUP, _LANES = 8, 32  # how many values make one minimum, and how many minima stand together
+_CACHED_VALUES = 1 << 18  # scores of a beam in work at a time: they stay in the processor's cache
 
 
 class BeamSearch:
@@ -36,6 +37,10 @@ class BeamSearch:
         self._starts = np.cumsum((0, *self.sizes))
         width = self._entries.shape[1]
         self._bits = part_bits(width)
+        # How far rounding may move a vector, by what is largest in it, and a sum of entries.
+        self._step = 2.0**-self._bits * math.sqrt(width)
+        self._moved = self._step * len(self.sizes) * float(np.abs(self._entries).max())
+        self._longest = float(largest_norms(codebooks).sum()) + self._moved
         self._rounded = round_bits(self._entries, self._bits, axis=None)
         self._half_norms = (self._rounded**2).sum(axis=1) / 2
         self._products = {
@@ -70,6 +75,21 @@ class BeamSearch:
             found = self._pass_over(scores, self._beam(scores, m), passes)
             codes[rows], errors[rows] = self._sort(x, found)
         return codes, errors
+
+    def first(self, matrix: np.ndarray, m: int, *, passes: int = 0) -> np.ndarray:
+        """Return the first of the codes that `best` finds for each row, (N, L) int32.
+
+        Which of the m it is, their scores say nearly always: only where these are closer than
+        rounding may have moved them are the errors of all m computed.
+        """
+        m = min(m, math.prod(self.sizes))
+        codes = np.empty((len(matrix), len(self.sizes)), dtype=np.int32)
+        for rows, x, scores in self._scored(matrix, m):
+            found = self._pass_over(scores, self._beam(scores, m), passes)
+            codes[rows] = found[:, 0]
+            if m > 1:
+                codes[rows] = self._first(x, scores, found)
+        return codes
 
     def improve(self, matrix: np.ndarray, codes: np.ndarray, *, passes: int) -> np.ndarray:
         """Return codes (N, L) int32 after coordinate passes over given ones."""
@@ -158,6 +178,27 @@ class BeamSearch:
         np.put_along_axis(alike, order[:, 1:], ordered[:, 1:] == ordered[:, :-1], axis=1)
         return alike
 
+    def _first(self, x: np.ndarray, scores: np.ndarray, codes: np.ndarray) -> np.ndarray:
+        """Return which of the codes (n, m, L) `_sort` would put first, (n, L)."""
+        total = self._without(scores, codes, list(range(len(self.sizes))))
+        near = ~(total > (total.min(axis=1) + 2 * self._bounds(x))[:, None])
+        first = codes[np.arange(len(codes)), total.argmin(axis=1)]
+        unsure = np.flatnonzero(near.sum(axis=1) > 1)
+        if len(unsure):
+            first[unsure] = self._sort(x[unsure], codes[unsure])[0][:, 0]
+        return first
+
+    def _bounds(self, x: np.ndarray) -> np.ndarray:
+        """Bound how far the score of a whole code may be from half its error less |x|^2 / 2, (n,).
+
+        With X and C the norms of the row and of the sum of entries, it is moved by no more than
+        (X + C) times what the entries are moved by, and C times what the row is.
+        """
+        norms, most = np.sqrt(np.vecdot(x, x)), self._longest
+        moved = self._moved * (norms + most) + self._step * norms * most
+        sums = 4 * (x.shape[1] + len(self.sizes) ** 2 + 8) * UNIT64
+        return 1.01 * moved + sums * (norms + most) ** 2
+
     def _sort(self, x: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         n, m, levels = codes.shape
         residual = np.repeat(x, m, axis=0)
@@ -172,37 +213,3 @@ class BeamSearch:
             np.take_along_axis(codes, order[:, :, None], axis=1),
             np.take_along_axis(errors, order, axis=1),
         )
-
-
-def smallest(values: np.ndarray, m: int) -> np.ndarray:
-    """Return the columns (n, min(m, W)) of each row's m smallest values, by (value, column)."""
-    n, width = values.shape
-    if m == 1:
-        return values.argmin(axis=1)[:, None]
-    if m >= width:
-        return np.argsort(values, axis=1, kind="stable")
-    limit = np.partition(_group_minima(values, m), m - 1, axis=1)[:, m - 1 : m]
-    row, column = np.divmod(np.flatnonzero(values <= limit), width)
-    counts = np.bincount(row, minlength=n)
-    place = np.arange(len(row)) - (np.cumsum(counts) - counts)[row]
-    few = np.full((n, counts.max()), np.inf)
-    few[row, place] = values[row, column]
-    columns = np.zeros(few.shape, dtype=np.int64)
-    columns[row, place] = column
-    order = np.argsort(few, axis=1, kind="stable")[:, :m]
-    return np.take_along_axis(columns, order, axis=1)
-
-
-def _group_minima(values: np.ndarray, m: int) -> np.ndarray:
-    """Return minima of groups of the values (n, W), at least m a row, or the values themselves.
-
-    At least m values are no larger than the m-th smallest minimum, so it bounds the m-th
-    smallest value, and with many groups it is seldom much larger. A group is a few values that
-    stand _LANES apart, so that the minima are taken side by side.
-    """
-    n, width = values.shape
-    chunks = width // (_GROUP * _LANES)
-    if chunks * _LANES < 4 * m:
-        return values
-    grouped = values[:, : chunks * _GROUP * _LANES].reshape(n, chunks, _GROUP, _LANES)
-    return grouped.min(axis=2).reshape(n, -1)

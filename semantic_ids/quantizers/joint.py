@@ -66,7 +66,7 @@ def refine_codebooks(
             noisy = [book + heat * deviation * rng.normal(size=book.shape) for book in books]
             codes = BeamSearch(noisy).improve(matrix, codes, passes=_PASSES)
         else:
-            codes = BeamSearch(books).best(matrix, beam, passes=passes)[0][:, 0]
+            codes = BeamSearch(books).first(matrix, beam, passes=passes)
         books = least_squares(matrix, books, codes)
     return [book.astype(np.float32) for book in books]
 

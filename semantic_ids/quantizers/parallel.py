@@ -12,10 +12,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from semantic_ids.codes import check_codes
-from semantic_ids.quantizers.beam import smallest
 from semantic_ids.quantizers.blocks import blocks
 from semantic_ids.quantizers.residual import least, least_but
 from semantic_ids.quantizers.rounding import TINY32, UNIT32, half_norms, norm_bounds
+from semantic_ids.quantizers.smallest import smallest
 
 # Further than any entry in range can be (`check_range`). Infinity, which stands for entries that
 # repeat an earlier one, would meet the zeros with which matrix products fill up their blocks.

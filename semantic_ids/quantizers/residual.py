@@ -203,6 +203,10 @@ class ResidualCodebooks:
         """
         return BeamSearch(self.codebooks).best(matrix, m, passes=passes)
 
+    def beam_first(self, matrix: np.ndarray, m: int, *, passes: int = 0) -> np.ndarray:
+        """Return the first of the codes that `beam_codes` finds for each row, (N, L) int32."""
+        return BeamSearch(self.codebooks).first(matrix, m, passes=passes)
+
 
 class _Work:
     """Arrays that the blocks of one search share: numpy would ask the system for each anew.

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 UNIT32 = 2.0**-24  # unit roundoff of float32
+UNIT64 = 2.0**-53
 TINY32 = 2.0**-126  # smallest normal float32, what an underflow loses at most
 
 

@@ -199,8 +199,7 @@ class FittedRQKMeans(FittedResidual):
             return self._progressive.codes(self._matrix(latent))
         if self._beam == 1 and self._passes == 0:
             return super().encode(latent)
-        found, _ = self._search.beam_codes(self._matrix(latent), self._beam, passes=self._passes)
-        return found[:, 0]
+        return self._search.beam_first(self._matrix(latent), self._beam, passes=self._passes)
 
     def candidates(self, latent: Latent | Any, m: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the m best codes a row that a beam of width m or more over all levels finds.

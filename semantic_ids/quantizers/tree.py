@@ -7,9 +7,9 @@ import numpy as np
 
 from semantic_ids.codes import check_codes
 from semantic_ids.exact import part_bits, round_bits
-from semantic_ids.quantizers.beam import smallest
 from semantic_ids.quantizers.blocks import blocks
 from semantic_ids.quantizers.families import Families
+from semantic_ids.quantizers.smallest import smallest
 
 _BLOCK_VALUES = 1 << 21  # numbers in work at a time
 

@@ -1,6 +1,7 @@
 """Coordinate passes and joint codebooks against direct sums in float64 and exact solutions."""
 
 import itertools
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -119,6 +120,58 @@ def test_a_row_has_its_code_in_any_company(seed, sizes, m, n):
     assert np.array_equal(again[1], errors[order])
     alone = [search.best(row[None], m, passes=3)[0] for row in x]
     assert np.array_equal(np.concatenate(alone), codes)
+
+
+@settings(max_examples=60)
+@given(
+    seed=SEEDS,
+    sizes=SIZES,
+    width=st.integers(1, 8),
+    m=st.integers(1, 12),
+    passes=st.integers(0, 2),
+    books_of=st.sampled_from([random_books, grid_books]),
+    exponent=st.integers(-60, 60),
+)
+def test_the_first_code_alone_is_the_best_of_all(seed, sizes, width, m, passes, books_of, exponent):
+    rng = np.random.default_rng(seed)
+    scale = np.float32(2.0**exponent)
+    books = [scale * book for book in books_of(rng, sizes, width)]
+    x = scale * books_of(rng, (30,), width)[0]
+    search = BeamSearch(books)
+    best = search.best(x, m, passes=passes)[0][:, 0]
+    assert np.array_equal(search.first(x, m, passes=passes), best)
+
+
+def test_of_codes_closer_than_rounding_the_first_is_the_one_of_least_error():
+    """Scores are of some 20 bits: entries that differ in the last ones look alike to them."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(500, 16)).astype(np.float32)
+    one = rng.normal(size=(4, 16)).astype(np.float32)
+    books = [np.concatenate([one * np.float32(1 + k * 2.0**-23) for k in range(6)])]
+    found = BeamSearch(books).first(x, 24)[:, 0]
+    errors = ((x[:, None].astype(np.float64) - books[0]) ** 2).sum(axis=2)
+    assert np.array_equal(found, errors.argmin(axis=1))
+    narrow = BeamSearch(books)
+    scores = narrow._half_norms - x @ narrow._rounded.T
+    assert (scores.argmin(axis=1) != found).mean() > 0.05  # scores alone would not do
+
+
+@given(seed=SEEDS, sizes=SIZES, width=st.integers(1, 40), exponent=st.integers(-30, 30))
+def test_scores_are_within_their_bounds_of_errors(seed, sizes, width, exponent):
+    rng = np.random.default_rng(seed)
+    books = random_books(rng, sizes, width)
+    x = (2.0**exponent * rng.normal(size=(20, width))).astype(np.float32)
+    codes = np.stack([rng.integers(size, size=20) for size in sizes], axis=1).astype(np.int32)
+    search = BeamSearch(books)
+    ((_, wide, scores),) = search._scored(x, 1)
+    total = search._without(scores, codes[:, None], list(range(len(sizes))))[:, 0]
+    for row, code, found, bound in zip(x, codes, total, search._bounds(wide), strict=True):
+        exact = [Fraction(float(v)) for v in row]
+        square = sum(v * v for v in exact)
+        for book, entry in zip(books, code, strict=True):
+            exact = [v - Fraction(float(c)) for v, c in zip(exact, book[entry], strict=True)]
+        wanted = (sum(v * v for v in exact) - square) / 2
+        assert abs(Fraction(float(found)) - wanted) <= Fraction(float(bound))
 
 
 def test_the_size_of_the_work_blocks_does_not_matter(monkeypatch):
