@@ -1,8 +1,10 @@
-"""How many training steps a second RQ-VAE does, beside vector-quantize-pytorch's ResidualVQ.
+"""How many training steps a second RQ-VAE does, beside vector-quantize-pytorch and rectokens.
 
-Both stand between the same perceptrons (384-512-256-128 and back), with codebooks of 4 x 256 that
-are running means, and both are trained by the same loop and optimiser, by turns, on batches of
-2,048 made-up vectors. Prints one table and writes one JSON; without the other package, ours alone.
+All stand between the same perceptrons (384-512-256-128 and back), with codebooks of 4 x 256 that
+are running means, and all are trained by the same loop and optimiser, by turns, on batches of
+2,048 made-up vectors: in float32, and by autocast in bfloat16 where the processor multiplies that.
+Ratios are between equal precisions. Prints one table and writes one JSON; packages that are not
+installed are left out (`peers.py` says how to).
 
     OMP_NUM_THREADS=1 python benchmarks/rqvae_steps.py --out rqvae_steps.json
 """
@@ -13,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +26,7 @@ from semantic_ids import RQVAE, Optimisation
 from semantic_ids.latent import Latent
 from semantic_ids.quantizers.neural.lookup import Lookup
 from semantic_ids.quantizers.neural.network import perceptron
+from semantic_ids.quantizers.screening import has_bfloat16
 from semantic_ids.training import train
 
 WIDTH, HIDDEN, CODE_DIM, LEVELS, SIZE = 384, (512, 256), 128, 4, 256
@@ -34,6 +38,7 @@ class Result:
     """One row of the table; `ours_is` is None for ours."""
 
     name: str
+    precision: str
     steps_a_second: float
     ours_is: Ratio | None
 
@@ -59,72 +64,116 @@ def ours(x: Tensor) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
 
 
 class Theirs(nn.Module):
-    """ResidualVQ of vector-quantize-pytorch between the same perceptrons."""
+    """A quantizer of another package between the same perceptrons."""
 
-    def __init__(self) -> None:
+    def __init__(self, quantizer: nn.Module, pick: Callable[..., tuple[Tensor, Tensor]]) -> None:
         super().__init__()
         widths = (WIDTH, *HIDDEN, CODE_DIM)
         self.encoder, self.decoder = perceptron(widths), perceptron(widths[::-1])
-        self.quantizer = import_module("vector_quantize_pytorch").ResidualVQ(
-            dim=CODE_DIM,
-            num_quantizers=LEVELS,
-            codebook_size=SIZE,
-            decay=DECAY,
-            commitment_weight=0.25,
-        )
+        self.quantizer, self.pick = quantizer, pick
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the loss of standardised vectors (B, d)."""
-        values, _, commitment = self.quantizer(self.encoder(x)[None])
-        return nn.functional.mse_loss(self.decoder(values[0]), x) + commitment.mean()
+        values, commitment = self.pick(self.quantizer(self.encoder(x)))
+        return nn.functional.mse_loss(self.decoder(values), x) + commitment
 
 
-def theirs(x: Tensor) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
-    """Return their network and its loss for rows of x."""
-    network = Theirs()
+def pytorch_residual(x: Tensor) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
+    """Return the network with vector-quantize-pytorch's ResidualVQ, and its loss."""
+    quantizer = import_module("vector_quantize_pytorch").ResidualVQ(
+        dim=CODE_DIM,
+        num_quantizers=LEVELS,
+        codebook_size=SIZE,
+        decay=DECAY,
+        commitment_weight=0.25,
+    )
+    network = Theirs(quantizer, lambda found: (found[0], found[2].mean()))
     return network, lambda rows: network(x[rows])
 
 
+def rectokens_residual(x: Tensor) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
+    """Return the network with rectokens' ResidualQuantizer, and its loss."""
+    precision = torch.get_float32_matmul_precision()
+    module = import_module("rectokens.tokenizers.rqvae")
+    torch.set_float32_matmul_precision(precision)  # importing it changes that for all
+    levels = [module.VQQuantizer(SIZE, CODE_DIM, ema_decay=DECAY) for _ in range(LEVELS)]
+
+    def pick(found: Any) -> tuple[Tensor, Tensor]:
+        commitments = [level.commitment_loss for level in found.level_outputs]
+        return found.quantized, torch.stack(commitments).mean()
+
+    network = Theirs(module.ResidualQuantizer(levels), pick)
+    return network, lambda rows: network(x[rows])
+
+
+#: Name in the table, module to import, and what makes the network and its loss.
+PEERS = {
+    "vector-quantize-pytorch ResidualVQ": ("vector_quantize_pytorch", pytorch_residual),
+    "rectokens ResidualQuantizer": ("rectokens", rectokens_residual),
+}
+
+
 def measure(steps: int, batch: int, rounds: int) -> list[Result]:
-    """Train both by turns, a few steps each."""
+    """Train all by turns, a few steps each."""
     torch.manual_seed(0)
     x = torch.from_numpy(clustered(4 * batch, WIDTH, seed=0))
     x = (x - x.mean(dim=0)) / x.std()
     makers = {"RQVAE": ours}
-    if importlib.util.find_spec("vector_quantize_pytorch"):
-        makers["vector-quantize-pytorch ResidualVQ"] = theirs
-    else:
-        print("vector-quantize-pytorch is not installed: pip install 'semantic-ids[bench]'")
-    calls = {}
-    for name, make in makers.items():
-        module, loss = make(x)
-        calls[name] = lambda module=module, loss=loss: train(
-            module,
-            Optimisation(epochs=1),
-            steps=steps,
-            batches=lambda epoch: (torch.randint(len(x), (batch,)) for _ in range(steps)),
-            loss=loss,
-            description="steps",
-            progress=False,
-        )
+    for name, (module, make) in PEERS.items():
+        if importlib.util.find_spec(module):
+            makers[name] = make
+        else:
+            print(f"{module} is not installed")
+    calls = {
+        (name, precision): trainer(*make(x), len(x), steps, batch, precision)
+        for name, make in makers.items()
+        for precision in ("float32", "bfloat16")[: 1 + has_bfloat16()]
+    }
     taken = take_turns(calls, rounds)
     return [
         Result(
             name,
+            precision,
             steps / median_spent(runs).wall,
-            None if name == "RQVAE" else ratio(taken["RQVAE"], runs),
+            None if name == "RQVAE" else ratio(taken["RQVAE", precision], runs),
         )
-        for name, runs in taken.items()
+        for (name, precision), runs in taken.items()
     ]
+
+
+def trainer(
+    module: nn.Module,
+    loss: Callable[[Tensor], Tensor],
+    items: int,
+    steps: int,
+    batch: int,
+    precision: str,
+) -> Callable[[], object]:
+    """Return what trains a module by so many steps of random rows."""
+    return lambda: train(
+        module,
+        Optimisation(epochs=1),
+        steps=steps,
+        batches=lambda epoch: (torch.randint(items, (batch,)) for _ in range(steps)),
+        loss=loss,
+        description="steps",
+        progress=False,
+        bfloat16=precision == "bfloat16",
+    )
 
 
 def table(results: list[Result]) -> str:
     """Return the results as lines of equal columns."""
     rows = [
-        [r.name, f"{r.steps_a_second:.2f}", "" if r.ours_is is None else str(r.ours_is)]
+        [
+            r.name,
+            r.precision,
+            f"{r.steps_a_second:.2f}",
+            "" if r.ours_is is None else str(r.ours_is),
+        ]
         for r in results
     ]
-    return columns(["", "steps/s", "ours is times as fast"], rows)
+    return columns(["", "precision", "steps/s", "ours is times as fast"], rows)
 
 
 def main() -> None:

@@ -1,11 +1,13 @@
 """Training sequences a second beside a Hugging Face BertForMaskedLM over the same codes.
 
-Both have the same width, layers and heads, and learn from the same batches of histories with the
-same items masked, one step each by turns. Ours reads an item in one position and names it among
-the catalogue; theirs reads P tokens an item and names each masked token among all codes, as a
-language model does. `--epochs` then trains both on a data set for so many epochs of whole
-histories, and measures NDCG@10 on the validation targets: theirs by the sum of the logarithms of
-the masked tokens' chances. Prints what share of our time batches take to be made.
+All have the same width, layers and heads, and learn from the same batches of histories with the
+same items masked, some steps each by turns. Ours reads an item in one position, and names it among
+the catalogue (`objective="items"`, the default), or each of its codes among its level's ("levels",
+the task that theirs has). Theirs reads P tokens an item and names each masked token among all
+codes, as a language model does. `--epochs` then trains all on whole histories, and measures
+NDCG@10 on the validation targets, theirs by the sum of the logarithms of the masked tokens'
+chances; and says after how many seconds of training ours first was as good as theirs in the end.
+Prints what share of our time batches take to be made. With `--bfloat16` all train by autocast.
 
     OMP_NUM_THREADS=1 python benchmarks/training.py --data DATA/amazon18_scientific --epochs 20
 """
@@ -13,7 +15,7 @@ the masked tokens' chances. Prints what share of our time batches take to be mad
 import argparse
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +24,9 @@ from torch import Tensor, nn
 from turns import Ratio, columns, libraries_line, median_spent, ratio, take_turns, write_json
 
 from recmodels import QBert4RecSpec
-from recmodels.data import Histories, read_dataset
+from recmodels.data import Held, Histories, Split, read_dataset
 from recmodels.data.structure import interaction_counts
-from recmodels.evaluation import evaluate
+from recmodels.evaluation import Scorer, evaluate
 from recmodels.masked_items import MaskCount, MaskedBatches, Sequences
 from recmodels.qbert4rec_training import objective_of, whole_model
 from recmodels.sequence_model import SequenceScorer
@@ -32,17 +34,36 @@ from semantic_ids import Tokenizer
 
 Batch = tuple[Tensor, Tensor]
 PADDING = 0
+THEIRS, OURS = "transformers BertForMaskedLM", "QBert4Rec, objective={!r}"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """What is trained, by which loss, and what then ranks."""
+
+    module: nn.Module
+    loss: Callable[[Tensor, Tensor], Tensor]
+    scorer: Callable[[], Scorer]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """How long training had taken after an epoch, and what it had come to."""
+
+    seconds: float
+    ndcg_10: float
 
 
 @dataclass(frozen=True)
 class Result:
-    """One row of the table; `ours_is` is None for ours."""
+    """One row of the table; theirs is compared with nothing."""
 
     name: str
     sequences_a_second: float
-    ours_is: Ratio | None
+    theirs_is: Ratio | None
     parameters: int
-    ndcg_10: float | None = None
+    log: list[Epoch] = field(default_factory=list)
+    seconds_to_theirs: float | None = None
 
 
 class Theirs(nn.Module):
@@ -110,7 +131,10 @@ class Theirs(nn.Module):
 
 
 def stepper(
-    module: nn.Module, loss: Callable[[Tensor, Tensor], Tensor], batches: Iterator[Batch]
+    module: nn.Module,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    batches: Iterator[Batch],
+    bfloat16: bool,
 ) -> Callable[[int], None]:
     """Return what trains a module by so many steps."""
     optimiser = torch.optim.AdamW(module.parameters(), 1e-3)
@@ -119,7 +143,9 @@ def stepper(
         module.train()
         for _ in range(steps):
             optimiser.zero_grad()
-            loss(*next(batches)).backward()
+            with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+                value = loss(*next(batches))
+            value.backward()
             optimiser.step()
 
     return run
@@ -143,13 +169,29 @@ def share_of_loading(run: Callable[[int], None], batches: MaskedBatches) -> floa
     return making / ((time.process_time() - started) / 20)
 
 
+def contenders(spec: QBert4RecSpec, tokenizer: Tokenizer, split: Split) -> dict[str, Contender]:
+    """Return theirs and ours, untrained."""
+    theirs = Theirs(spec, tokenizer)
+    found = {THEIRS: Contender(theirs, theirs.loss, lambda: theirs)}
+    for objective in ("items", "levels"):
+        own = spec.model_copy(update={"objective": objective})
+        model = whole_model(own, tokenizer, split, None)
+        found[OURS.format(objective)] = Contender(
+            model,
+            objective_of(own, model, interaction_counts(split)),
+            lambda model=model: SequenceScorer(model, spec.max_history),
+        )
+    return found
+
+
 def main() -> None:
     """Measure, print the table and write the JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="a catalogue folder")
     parser.add_argument("--steps", type=int, default=5, help="of each turn")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--epochs", type=int, default=0, help="to train both for, then measure")
+    parser.add_argument("--epochs", type=int, default=0, help="to train all for, then measure")
+    parser.add_argument("--bfloat16", action="store_true", help="train by autocast")
     parser.add_argument("--out", type=Path, help="where to write the figures as JSON")
     arguments = parser.parse_args()
     torch.manual_seed(0)
@@ -157,44 +199,64 @@ def main() -> None:
     split = dataset.split()
     spec = QBert4RecSpec(item_parts=("codes", "item"))
     tokenizer = Tokenizer.fit(dataset.features, progress=False)
-    ours = whole_model(spec, tokenizer, split, None)
-    theirs = Theirs(spec, tokenizer)
-    losses: dict[str, tuple[nn.Module, Callable[[Tensor, Tensor], Tensor]]] = {
-        "QBert4Rec": (ours, objective_of(spec, ours, interaction_counts(split))),
-        "transformers BertForMaskedLM": (theirs, theirs.loss),
-    }
     sequences = Sequences(spec.max_history + 1, spec.batch_size, spec.epoch_size)
 
     def batches() -> MaskedBatches:
         rng = np.random.default_rng(0)
         return MaskedBatches(split.train, sequences, spec.masks, rng, MaskCount())
 
-    runs = {name: stepper(*pair, endless(batches())) for name, pair in losses.items()}
-    print(f"batches take {share_of_loading(runs['QBert4Rec'], batches()):.1%} of our time")
+    found = contenders(spec, tokenizer, split)
+    runs = {
+        name: stepper(one.module, one.loss, endless(batches()), arguments.bfloat16)
+        for name, one in found.items()
+    }
+    share = share_of_loading(runs[OURS.format("items")], batches())
+    print(f"batches take {share:.1%} of our time")
     taken = take_turns(
         {name: lambda run=run: run(arguments.steps) for name, run in runs.items()},
         arguments.rounds,
     )
-    results = []
-    for name, (module, _) in losses.items():
-        found = None
-        if arguments.epochs:
-            runs[name](arguments.epochs * batches().steps)
-            module.eval()
-            scorer = SequenceScorer(ours, spec.max_history) if module is ours else theirs
-            found = evaluate(scorer, split.validation, block=256).metrics.ndcg_10
-        results.append(
-            Result(
-                name,
-                arguments.steps * spec.batch_size / median_spent(taken[name]).processor,
-                None if module is ours else ratio(taken["QBert4Rec"], taken[name]),
-                sum(p.numel() for p in module.parameters()),
-                found,
-            )
+    results = [
+        Result(
+            name,
+            arguments.steps * spec.batch_size / median_spent(taken[name]).processor,
+            None if name == THEIRS else ratio(taken[name], taken[THEIRS]),
+            sum(p.numel() for p in one.module.parameters()),
         )
+        for name, one in found.items()
+    ]
+    if arguments.epochs:
+        logs = [
+            trained(one, runs[name], batches().steps, arguments.epochs, split.validation)
+            for name, one in found.items()
+        ]
+        results = [
+            replace(result, log=log, seconds_to_theirs=seconds_to(log, logs[0][-1].ndcg_10))
+            for result, log in zip(results, logs, strict=True)
+        ]
     print(libraries_line())
     print(table(results))
     write_json(arguments.out, vars(arguments), results)
+
+
+def trained(
+    contender: Contender, run: Callable[[int], None], steps: int, epochs: int, held: Held
+) -> list[Epoch]:
+    """Train for some epochs, and measure after each; measuring is not timed."""
+    log, seconds = [], 0.0
+    for _ in range(epochs):
+        started = time.process_time()
+        run(steps)
+        seconds += time.process_time() - started
+        contender.module.eval()
+        found = evaluate(contender.scorer(), held, block=256, progress=False)
+        log.append(Epoch(seconds, found.metrics.ndcg_10))
+    return log
+
+
+def seconds_to(log: list[Epoch], figure: float) -> float | None:
+    """Return after how many seconds of training a figure was first reached."""
+    return next((epoch.seconds for epoch in log if epoch.ndcg_10 >= figure), None)
 
 
 def table(results: list[Result]) -> str:
@@ -203,15 +265,16 @@ def table(results: list[Result]) -> str:
         [
             r.name,
             f"{r.sequences_a_second:,.0f}",
-            "" if r.ours_is is None else str(r.ours_is),
+            "" if r.theirs_is is None else str(r.theirs_is),
             f"{r.parameters:,}",
-            "" if r.ndcg_10 is None else f"{r.ndcg_10:.4f}",
+            f"{r.log[-1].ndcg_10:.4f}" if r.log else "",
+            f"{r.log[-1].seconds:.0f}" if r.log else "",
+            "" if r.seconds_to_theirs is None else f"{r.seconds_to_theirs:.1f}",
         ]
         for r in results
     ]
-    return columns(
-        ["", "sequences/s", "ours is times as fast", "parameters", "validation NDCG@10"], rows
-    )
+    head = ["", "sequences/s", "times theirs", "parameters", "NDCG@10", "seconds", "to theirs"]
+    return columns(head, rows)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,14 @@ import json
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+
+Name = TypeVar("Name", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,13 @@ def spent(call: Callable[[], object]) -> Spent:
 
 
 def take_turns(
-    calls: Mapping[str, Callable[[], object]], rounds: int, *, warm: bool = True
-) -> dict[str, list[Spent]]:
+    calls: Mapping[Name, Callable[[], object]], rounds: int, *, warm: bool = True
+) -> dict[Name, list[Spent]]:
     """Call each once a round, after one call of each that does not count if `warm`."""
     if warm:
         for call in calls.values():
             call()
-    taken: dict[str, list[Spent]] = {name: [] for name in calls}
+    taken: dict[Name, list[Spent]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
             taken[name].append(spent(call))

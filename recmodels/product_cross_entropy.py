@@ -55,7 +55,12 @@ class _ByBlocks(torch.autograd.Function):
     def forward(
         ctx: Any, asked: Tensor, answering: Tensor, targets: Tensor, seen: Tensor, bonus: Tensor
     ) -> Tensor:
+        ctx.kinds = asked.dtype, answering.dtype, bonus.dtype
         kind = "cuda" if asked.is_cuda else "cpu"
+        if torch.is_autocast_enabled(kind):
+            # Once, not with each block.
+            short = torch.get_autocast_dtype(kind)
+            asked, answering = asked.to(short), answering.to(short)
         rows = max(1, SCORES_AT_A_TIME[kind] // len(answering))
         total = torch.zeros((), device=asked.device)
         to_asked = torch.empty_like(asked, dtype=torch.float32)
@@ -77,7 +82,6 @@ class _ByBlocks(torch.autograd.Function):
                 to_asked[start : start + rows] = slopes.to(block.dtype) @ answering
                 to_answering += slopes.to(block.dtype).T @ block
         ctx.save_for_backward(to_asked, to_answering, to_bonus)
-        ctx.kinds = asked.dtype, answering.dtype, bonus.dtype
         ctx.rows = len(asked)
         return total / len(asked)
 

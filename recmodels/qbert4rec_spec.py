@@ -58,7 +58,8 @@ class QBert4RecSpec(Spec):
     batch_size : sequences of a step.
     epoch_size : most sequences of an epoch; of more, each epoch takes a new random choice.
     device : where stage 3 is trained; ``"auto"`` is CUDA where there is one.
-    bfloat16 : compute losses in bfloat16 where that is safe; on CUDA only.
+    bfloat16 : compute losses in bfloat16 where that is safe; on CUDA, and on processors that
+        multiply matrices of bfloat16 themselves. It pays where catalogues or encoders are large.
     seed : where the random numbers of stage 3 begin; the tokenizer's stages have their own.
     """
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from semantic_ids.checkpoints import Checkpoint
 from semantic_ids.optimisation import Optimisation, TrainingLog, best_epoch
 from semantic_ids.progress import progress_bar
+from semantic_ids.quantizers.screening import has_bfloat16
 from semantic_ids.workers import Workers
 
 __all__ = [
@@ -101,7 +102,8 @@ def train(
     description : what the bar says, and the name of the checkpoint.
     progress : show a bar; None shows it in a terminal.
     device : where to train; batches (a tensor, or a tuple of tensors) are moved there.
-    bfloat16 : compute losses in bfloat16 where autocast does so; on CUDA only.
+    bfloat16 : compute losses in bfloat16 where autocast does so; on CUDA, and on processors that
+        multiply matrices of bfloat16 themselves.
     workers : processes that share each batch; None where there is one.
     rng : what `batches` and `after_epoch` draw from, kept in a checkpoint.
     identity : says what is trained, as `checkpoints.identity` does; without, there are no
@@ -120,6 +122,7 @@ def train(
     checkpoint = None if identity is None else Checkpoint.of(description, identity)
     if checkpoint is not None and (found := checkpoint.read()) is not None:
         run.restore(*found)
+    short = bfloat16 and (run.on_cuda or has_bfloat16())
     total = spec.epochs * steps
     bar = progress_bar(
         description=description,
@@ -134,7 +137,7 @@ def train(
             sums: dict[str, Tensor] = {}
             for number, batch in enumerate(batches(run.epoch)):
                 part = _moved(workers.part(batch), run.device)
-                with torch.autocast("cuda", torch.bfloat16, enabled=bfloat16 and run.on_cuda):
+                with torch.autocast(run.device.type, torch.bfloat16, enabled=short):
                     value = loss(part)
                 terms = value if isinstance(value, Mapping) else {"": value}
                 rate = _warmup_cosine(run.epoch * steps + number, max(1, total), spec.warmup)

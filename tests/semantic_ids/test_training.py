@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from semantic_ids import Optimisation, TrainingLog
+from semantic_ids import Optimisation, TrainingLog, training
 from semantic_ids.checkpoints import checkpoints, identity
 from semantic_ids.optimisation import best_epoch
 from semantic_ids.training import Measured, chosen_device, seeded, train
@@ -313,6 +313,33 @@ def test_the_rate_rises_then_falls_to_a_tenth():
         )
     peer = 0.1 + 0.9 * (1 + np.cos(np.pi * np.arange(90) / 90)) / 2
     assert rates == pytest.approx([*np.arange(1, 11) / 10, *peer])
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+@pytest.mark.parametrize("processor", [False, True])
+def test_losses_are_in_bfloat16_where_wanted_and_where_the_processor_has_it(
+    monkeypatch, wanted, processor
+):
+    monkeypatch.setattr(training, "has_bfloat16", lambda: processor)
+    layer, x, kinds = nn.Linear(3, 1), torch.ones(4, 3), set()
+
+    def loss(batch):
+        found = layer(batch)
+        kinds.add(found.dtype)
+        return found.square().mean()
+
+    train(
+        layer,
+        SPEC,
+        steps=1,
+        batches=lambda epoch: [x],
+        loss=loss,
+        description="toy",
+        progress=False,
+        bfloat16=wanted,
+    )
+    assert kinds == {torch.bfloat16 if wanted and processor else torch.float32}
+    assert {p.dtype for p in layer.parameters()} == {torch.float32}
 
 
 def test_a_device_that_is_not_there_is_refused(monkeypatch):

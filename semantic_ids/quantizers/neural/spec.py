@@ -37,8 +37,9 @@ class NeuralQuantizer(Quantizer):
         compared by its error; see `semantic_ids.optimisation.best_epoch`.
     restart : whether entries that no item has after an epoch are moved to where the error is.
     device : where to train, ``auto`` being CUDA where there is one; encoding is on the CPU.
-    precision : of the layers in training on CUDA; on the CPU training is in float32, encoding in
-        float64. Started by ``accelerate launch`` or ``torchrun``, the processes share each batch.
+    precision : of the layers in training on CUDA, and on processors that multiply matrices of
+        bfloat16 themselves; elsewhere training is in float32. Encoding is in float64. Started by
+        ``accelerate launch`` or ``torchrun``, the processes share each batch.
     optimisation : how it is trained.
     seed : where the random numbers begin.
     """
