@@ -36,7 +36,9 @@ def measure(rounds: int) -> dict[str, float]:
             ratios[f"{case}, beside faiss"] = theirs.ours_is.median
     for result in rqvae_steps.measure(steps=2, batch=2048, rounds=rounds):
         if result.ours_is is not None:
-            ratios[f"training steps, beside {result.name}"] = result.ours_is.median
+            ratios[f"{result.precision} training steps, beside {result.name}"] = (
+                result.ours_is.median
+            )
     return ratios
 
 

@@ -20,6 +20,7 @@ from semantic_ids.quantizers.screening import BFloat16, Float32, Rounded, Screen
 
 _BLOCK_VALUES = 1 << 21  # numbers in work at a time
 _CACHED_VALUES = 1 << 19  # scores in work at a time: they stay in the processor's cache
+_KEPT_VALUES = 1 << 22  # of a beam search's tables between searches: 32 MB
 _NEAR_AT_MOST = 1.5  # entries a code that a coarse product may leave for a finer one
 _LEAST_ROWS = 256  # fewer would not be worth a matrix product's packing of the codebook
 
@@ -201,11 +202,20 @@ class ResidualCodebooks:
         codes : (N, m', L) int32, by (error, code), m' = min(m, number of codes).
         errors : (N, m') float64.
         """
-        return BeamSearch(self.codebooks).best(matrix, m, passes=passes)
+        return self._beam_search().best(matrix, m, passes=passes)
 
     def beam_first(self, matrix: np.ndarray, m: int, *, passes: int = 0) -> np.ndarray:
         """Return the first of the codes that `beam_codes` finds for each row, (N, L) int32."""
-        return BeamSearch(self.codebooks).first(matrix, m, passes=passes)
+        return self._beam_search().first(matrix, m, passes=passes)
+
+    def _beam_search(self) -> BeamSearch:
+        """Return the search, whose tables are kept where they are small: files come in pieces."""
+        few = sum(self.sizes) ** 2 <= _KEPT_VALUES
+        return self._kept_beam_search if few else BeamSearch(self.codebooks)
+
+    @cached_property
+    def _kept_beam_search(self) -> BeamSearch:
+        return BeamSearch(self.codebooks)
 
 
 class _Work:
