@@ -24,9 +24,9 @@ from vectors import clustered
 
 from semantic_ids import RQVAE, Optimisation
 from semantic_ids.latent import Latent
+from semantic_ids.processor import has_bfloat16
 from semantic_ids.quantizers.neural.lookup import Lookup
 from semantic_ids.quantizers.neural.network import perceptron
-from semantic_ids.quantizers.screening import has_bfloat16
 from semantic_ids.training import train
 
 WIDTH, HIDDEN, CODE_DIM, LEVELS, SIZE = 384, (512, 256), 128, 4, 256

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from semantic_ids.checkpoints import Checkpoint
 from semantic_ids.optimisation import Optimisation, TrainingLog, best_epoch
+from semantic_ids.processor import has_bfloat16
 from semantic_ids.progress import progress_bar
-from semantic_ids.quantizers.screening import has_bfloat16
 from semantic_ids.workers import Workers
 
 __all__ = [

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from semantic_ids.processor import has_bfloat16
 from semantic_ids.quantizers.rounding import TINY32, UNIT32, half_norms, norm_bounds
 
 if TYPE_CHECKING:
@@ -237,11 +238,3 @@ def bfloat16_pays(rows: int, width: int, work: float) -> bool:
     is_large = rows >= _MANY_ROWS and width >= _MANY_COLUMNS
     has_torch = "torch" in sys.modules or work > _WORTH_AN_IMPORT
     return is_large and has_torch and has_bfloat16()
-
-
-def has_bfloat16() -> bool:
-    """Return whether the processor multiplies matrices of bfloat16 itself."""
-    import torch
-
-    known = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(known.get("avx512_bf16") or known.get("amx_bf16"))
