@@ -6,7 +6,7 @@ are running means, and all are trained by the same loop and optimiser, by turns,
 Ratios are between equal precisions. Prints one table and writes one JSON; packages that are not
 installed are left out (`peers.py` says how to).
 
-    OMP_NUM_THREADS=1 python benchmarks/rqvae_steps.py --out rqvae_steps.json
+    OMP_NUM_THREADS=1 TORCHDYNAMO_DISABLE=1 python benchmarks/rqvae_steps.py --out rqvae_steps.json
 """
 
 import argparse
@@ -25,6 +25,7 @@ from vectors import clustered
 from semantic_ids import RQVAE, Optimisation
 from semantic_ids.latent import Latent
 from semantic_ids.processor import has_bfloat16
+from semantic_ids.quantizers.neural.fitting import losses
 from semantic_ids.quantizers.neural.lookup import Lookup
 from semantic_ids.quantizers.neural.network import perceptron
 from semantic_ids.training import train
@@ -57,7 +58,7 @@ def ours(x: Tensor) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
     present = torch.ones(len(x), 1, dtype=torch.bool)
 
     def loss(rows: Tensor) -> Tensor:
-        terms = objective(network(rows, x[rows], present[rows]), network)
+        terms = losses(network, objective, (rows, x[rows], present[rows]))
         return torch.stack(list(terms.values())).sum()
 
     return network, loss

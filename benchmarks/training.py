@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from turns import Ratio, columns, libraries_line, median_spent, ratio, take_turns, write_json
 
 from recmodels import QBert4RecSpec
-from recmodels.data import Held, Histories, Split, read_dataset
+from recmodels.data import Histories, Split, read_dataset
 from recmodels.data.structure import interaction_counts
 from recmodels.evaluation import Scorer, evaluate
 from recmodels.masked_items import MaskCount, MaskedBatches, Sequences
@@ -226,10 +226,14 @@ def main() -> None:
         for name, one in found.items()
     ]
     if arguments.epochs:
-        logs = [
-            trained(one, runs[name], batches().steps, arguments.epochs, split.validation)
-            for name, one in found.items()
-        ]
+        # Anew: these have learnt while they were timed.
+        found = contenders(spec, tokenizer, split)
+        logs = []
+        for name, one in found.items():
+            run = stepper(one.module, one.loss, endless(batches()), arguments.bfloat16)
+            # Theirs takes longer to rank than to train: its last epoch alone is measured.
+            every = arguments.epochs if name == THEIRS else 1
+            logs.append(trained(one, run, batches().steps, arguments.epochs // every, every, split))
         results = [
             replace(result, log=log, seconds_to_theirs=seconds_to(log, logs[0][-1].ndcg_10))
             for result, log in zip(results, logs, strict=True)
@@ -240,16 +244,21 @@ def main() -> None:
 
 
 def trained(
-    contender: Contender, run: Callable[[int], None], steps: int, epochs: int, held: Held
+    contender: Contender,
+    run: Callable[[int], None],
+    steps: int,
+    times: int,
+    epochs: int,
+    split: Split,
 ) -> list[Epoch]:
-    """Train for some epochs, and measure after each; measuring is not timed."""
+    """Train some times for some epochs, and measure after each time; measuring is not timed."""
     log, seconds = [], 0.0
-    for _ in range(epochs):
+    for _ in range(times):
         started = time.process_time()
-        run(steps)
+        run(epochs * steps)
         seconds += time.process_time() - started
         contender.module.eval()
-        found = evaluate(contender.scorer(), held, block=256, progress=False)
+        found = evaluate(contender.scorer(), split.validation, block=256, progress=False)
         log.append(Epoch(seconds, found.metrics.ndcg_10))
     return log
 

@@ -58,9 +58,12 @@ class _ByBlocks(torch.autograd.Function):
         ctx.kinds = asked.dtype, answering.dtype, bonus.dtype
         kind = "cuda" if asked.is_cuda else "cpu"
         if torch.is_autocast_enabled(kind):
-            # Once, not with each block.
+            # Once, not with each block; autocast leaves float64 alone.
             short = torch.get_autocast_dtype(kind)
-            asked, answering = asked.to(short), answering.to(short)
+            asked, answering = (
+                vectors if vectors.dtype == torch.float64 else vectors.to(short)
+                for vectors in (asked, answering)
+            )
         rows = max(1, SCORES_AT_A_TIME[kind] // len(answering))
         total = torch.zeros((), device=asked.device)
         to_asked = torch.empty_like(asked, dtype=torch.float32)

@@ -9,7 +9,7 @@ batch, order or thread.
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -216,6 +216,11 @@ class ResidualCodebooks:
     @cached_property
     def _kept_beam_search(self) -> BeamSearch:
         return BeamSearch(self.codebooks)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what searches keep: other processes make it themselves."""
+        kept = {"_rounded", "_kept_beam_search"}
+        return {name: value for name, value in self.__dict__.items() if name not in kept}
 
 
 class _Work:

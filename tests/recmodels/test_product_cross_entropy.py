@@ -112,3 +112,11 @@ def test_bfloat16_is_close():
     assert loss.item() == pytest.approx(expected.item(), rel=0.02)
     for found, wanted in ((asked.grad, to_asked), (answering.grad, to_answering)):
         assert (found - wanted).norm() < 0.03 * wanted.norm()
+
+
+def test_autocast_leaves_float64_alone():
+    asked, answering, targets = vectors(30, 40, 16)
+    asked, answering = asked.detach().double(), answering.detach().double()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = product_cross_entropy(asked, answering, targets)
+    assert loss.item() == product_cross_entropy(asked, answering, targets).item()

@@ -1,6 +1,7 @@
 """Fitting a neural quantizer: k-means starts, training, dead entries, the epoch that is kept."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -53,6 +54,19 @@ def fit_neural(
     return FittedNeural(spec, network, blocks, log)
 
 
+def losses(
+    network: QuantizerNetwork, objective: Objective, batch: tuple[Tensor, Tensor, Tensor]
+) -> dict[str, Tensor]:
+    """Return the parts of the loss of rows (B,), their vectors (B, d) and modalities (B, M).
+
+    Under autocast the network's layers alone are short. Objectives look entries up, sum over
+    batches, and may train nets of their own, whose weights autocast would remember as they were.
+    """
+    step = network(*batch)
+    with torch.autocast(step.x.device.type, enabled=False):
+        return objective(replace(step, rebuilt=step.rebuilt.float()), network)
+
+
 class _Fit:
     """The closures of one training over one catalogue."""
 
@@ -97,7 +111,7 @@ class _Fit:
 
     def loss(self, batch: tuple[Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
         """Return the parts of the loss of a batch."""
-        return self.objective(self.network(*batch), self.network)
+        return losses(self.network, self.objective, batch)
 
     def validate(self) -> Measured:
         """Measure how well held-out rows are rebuilt, and which entries are in use."""

@@ -12,7 +12,7 @@ from torch.nn import functional
 from semantic_ids.latent import Latent
 from semantic_ids.quantizers.neural.fitted import FittedNeural
 from semantic_ids.quantizers.neural.spec import NeuralQuantizer
-from semantic_ids.training import seeded, train
+from semantic_ids.training import chosen_device, seeded, train
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -97,18 +97,23 @@ def learn_from_content(
     held, rows = np.split(order, [round(spec.held_out * (len(content) - 1))])
     size = min(spec.batch_size, len(rows))
 
-    def error(some: np.ndarray) -> Tensor:
-        x = network.standardised(torch.from_numpy(content.matrix[some]))
-        return functional.mse_loss(encoder(x), targets[some])
+    device = chosen_device(spec.device)
 
-    def batches(_: int) -> Iterator[np.ndarray]:
+    def pair(some: np.ndarray) -> tuple[Tensor, Tensor]:
+        return network.standardised(torch.from_numpy(content.matrix[some])), targets[some]
+
+    def error(pair: tuple[Tensor, Tensor]) -> Tensor:
+        return functional.mse_loss(encoder(pair[0]).float(), pair[1])
+
+    def batches(_: int) -> Iterator[tuple[Tensor, Tensor]]:
         shuffled = rng.permutation(rows)
         for start in range(0, len(rows), size):
-            yield shuffled.take(np.arange(start, start + size), mode="wrap")
+            yield pair(shuffled.take(np.arange(start, start + size), mode="wrap"))
 
     def validate() -> float:
+        x, wanted = pair(held if len(held) else rows)
         with torch.no_grad():
-            return -float(error(held if len(held) else rows))
+            return -float(error((x.to(device), wanted.to(device))))
 
     with seeded(spec.seed):
         train(
@@ -120,6 +125,8 @@ def learn_from_content(
             validate=validate,
             description="content encoder",
             progress=progress,
+            device=spec.device,
+            bfloat16=spec.precision == "bfloat16",
         )
     blocks = tuple(content.blocks.values())
     fitted = FittedGraph(spec, network, blocks, teacher.log)

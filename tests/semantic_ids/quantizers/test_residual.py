@@ -1,6 +1,7 @@
 """The fast searches against direct differences in float64 and against all codes."""
 
 import itertools
+import pickle
 from types import SimpleNamespace
 
 import numpy as np
@@ -499,3 +500,19 @@ def test_more_candidates_begin_as_good_as_fewer():
     narrow, wide = (search.beam_codes(x, m)[1] for m in (8, 512))
     assert narrow[:, 0].sum() <= greedy.sum()
     assert wide[:, :8].sum() <= narrow.sum()
+
+
+def test_tables_are_kept_where_they_are_small_and_never_pickled(monkeypatch):
+    rng = np.random.default_rng(0)
+    search = ResidualCodebooks(random_books(rng, (20, 20), 300))
+    x = rng.normal(size=(2000, 300)).astype(np.float32)
+    before = len(pickle.dumps(search))
+    codes = search.beam_first(x, 4)
+    search.greedy_codes(x)
+    assert search._beam_search() is search._beam_search()
+    assert len(pickle.dumps(search)) == before
+    again = pickle.loads(pickle.dumps(search))
+    assert np.array_equal(again.beam_first(x, 4), codes)
+    monkeypatch.setattr(residual, "_KEPT_VALUES", 100)
+    assert search._beam_search() is not search._beam_search()
+    assert np.array_equal(search.beam_first(x, 4), codes)

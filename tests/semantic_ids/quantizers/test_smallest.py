@@ -31,3 +31,10 @@ def test_ordered_rows_keep_their_least_in_one_place(seed, width):
     values = np.concatenate([rising, rising[:, ::-1]])
     wanted = np.argsort(values, axis=1, kind="stable")[:, :8]
     assert np.array_equal(smallest(values, 8), wanted)
+
+
+def test_columns_that_a_last_part_lacks_are_nobody():
+    values = np.ones((2, 129))
+    values[0, 12], values[1, 2], values[1, 50] = 0, -5, -6
+    wanted = np.argsort(values, axis=1, kind="stable")[:, :2]
+    assert np.array_equal(smallest(values, 2), wanted)
