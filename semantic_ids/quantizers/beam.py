@@ -86,9 +86,7 @@ class BeamSearch:
         codes = np.empty((len(matrix), len(self.sizes)), dtype=np.int32)
         for rows, x, scores in self._scored(matrix, m):
             found = self._pass_over(scores, self._beam(scores, m), passes)
-            codes[rows] = found[:, 0]
-            if m > 1:
-                codes[rows] = self._first(x, scores, found)
+            codes[rows] = self._first(x, scores, found) if m > 1 else found[:, 0]
         return codes
 
     def improve(self, matrix: np.ndarray, codes: np.ndarray, *, passes: int) -> np.ndarray:
@@ -149,7 +147,7 @@ class BeamSearch:
         for other in others:
             total += self._products[other, level].take(codes[:, :, other], axis=0)
         if m > 1:
-            total += self._without(scores, codes, others)[:, :, None]
+            total += self._partial_scores(scores, codes, others)[:, :, None]
             total[self._alike(codes, others)] = np.inf
         picked = smallest(total.reshape(n, -1), m)
         member, entry = np.divmod(picked, self.sizes[level])
@@ -157,7 +155,7 @@ class BeamSearch:
         codes[:, :, level] = entry
         return codes
 
-    def _without(self, scores: np.ndarray, codes: np.ndarray, levels: list[int]) -> np.ndarray:
+    def _partial_scores(self, scores: np.ndarray, codes: np.ndarray, levels: list[int]) -> np.ndarray:
         """Return scores and products of the entries of some levels, summed, (n, m)."""
         total, rows = np.zeros(codes.shape[:2]), np.arange(len(codes))[:, None]
         for place, level in enumerate(levels):
@@ -180,7 +178,7 @@ class BeamSearch:
 
     def _first(self, x: np.ndarray, scores: np.ndarray, codes: np.ndarray) -> np.ndarray:
         """Return which of the codes (n, m, L) `_sort` would put first, (n, L)."""
-        total = self._without(scores, codes, list(range(len(self.sizes))))
+        total = self._partial_scores(scores, codes, list(range(len(self.sizes))))
         near = ~(total > (total.min(axis=1) + 2 * self._bounds(x))[:, None])
         first = codes[np.arange(len(codes)), total.argmin(axis=1)]
         unsure = np.flatnonzero(near.sum(axis=1) > 1)

@@ -183,7 +183,7 @@ def check_bounds(books, x, codes):
     """Assert that scores are within their bounds of exact errors; return the largest share."""
     search = BeamSearch(books)
     ((_, wide, scores),) = search._scored(x, 1)
-    total = search._without(scores, codes[:, None], list(range(len(books))))[:, 0]
+    total = search._partial_scores(scores, codes[:, None], list(range(len(books))))[:, 0]
     shares = []
     for row, code, found, bound in zip(x, codes, total, search._bounds(wide), strict=True):
         exact = [Fraction(float(v)) for v in row]
