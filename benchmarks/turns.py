@@ -52,15 +52,23 @@ def spent(call: Callable[[], object]) -> Spent:
 
 
 def take_turns(
-    calls: Mapping[Name, Callable[[], object]], rounds: int, *, warm: bool = True
+    calls: Mapping[Name, Callable[[], object]],
+    rounds: int,
+    *,
+    warm: bool = True,
+    before: Callable[[], object] = lambda: None,
 ) -> dict[Name, list[Spent]]:
-    """Call each once a round, after one call of each that does not count if `warm`."""
+    """Call each once a round, after one call of each that does not count if `warm`.
+
+    What is done `before` each call does not count either.
+    """
     if warm:
         for call in calls.values():
             call()
     taken: dict[Name, list[Spent]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
+            before()
             taken[name].append(spent(call))
     return taken
 
