@@ -155,7 +155,9 @@ class BeamSearch:
         codes[:, :, level] = entry
         return codes
 
-    def _partial_scores(self, scores: np.ndarray, codes: np.ndarray, levels: list[int]) -> np.ndarray:
+    def _partial_scores(
+        self, scores: np.ndarray, codes: np.ndarray, levels: list[int]
+    ) -> np.ndarray:
         """Return scores and products of the entries of some levels, summed, (n, m)."""
         total, rows = np.zeros(codes.shape[:2]), np.arange(len(codes))[:, None]
         for place, level in enumerate(levels):
