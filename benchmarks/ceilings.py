@@ -1,8 +1,8 @@
 """What the machine can do at most: one large matrix product in two precisions, one large copy.
 
 Prints one table of GFLOP/s and GB/s, and writes the figures as JSON where `--out` says. The other
-benchmarks take their floors from here: encoding N rows of d columns at L levels of K entries takes
-2 N d K L operations in its products alone.
+benchmarks of speed print the same in a line: encoding N rows of d columns at L levels of K entries
+takes 2 N d K L operations in its products alone.
 
     OMP_NUM_THREADS=1 python benchmarks/ceilings.py
 
@@ -17,6 +17,8 @@ from pathlib import Path
 
 import numpy as np
 from turns import columns, libraries_line, spent, write_json
+
+from semantic_ids.processor import has_bfloat16
 
 _SIDE = 2048  # of the square matrices
 _COPY = 1 << 26  # bytes
@@ -67,13 +69,6 @@ def best_rate(call: Callable[[], object], amount: float, runs: int = 5) -> float
     return max(amount / spent(call).wall for _ in range(runs)) / 1e9
 
 
-def has_bfloat16() -> bool:
-    """Say whether Linux lists instructions for bfloat16 among the processor's."""
-    path = Path("/proc/cpuinfo")
-    flags = path.read_text().split() if path.exists() else []
-    return bool({"avx512_bf16", "amx_bf16", "bf16"} & set(flags))
-
-
 def measure() -> Ceilings:
     """Measure all of them."""
     return Ceilings(
@@ -93,6 +88,15 @@ def table(ceilings: Ceilings) -> str:
         ["copy, read and written", f"{ceilings.copy_gigabytes:,.1f} GB/s"],
     ]
     return columns(["", "at most"], rows)
+
+
+def machine_lines() -> str:
+    """Return what figures are to be read beside: libraries, and what the machine can do at most."""
+    found = measure()
+    return (
+        f"{libraries_line()}\nat most {found.float32_gflops:,.0f} GFLOP/s float32, "
+        f"{found.bfloat16_gflops:,.0f} bfloat16, copies {found.copy_gigabytes:,.1f} GB/s"
+    )
 
 
 def main() -> None:

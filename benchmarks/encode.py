@@ -30,8 +30,9 @@ from pathlib import Path
 
 import faiss
 import numpy as np
+from ceilings import machine_lines
 from peers import pytorch_residual, semantic_id_kmeans
-from turns import Ratio, columns, libraries_line, median_spent, ratio, take_turns, write_json
+from turns import Ratio, columns, median_spent, ratio, take_turns, write_json
 from vectors import clustered, mapped, relative_error
 
 from semantic_ids import OPQ, ProductKMeans, RQKMeans
@@ -109,7 +110,7 @@ def residual(width: int, beam: int, peers: bool) -> list[Contender]:
 
 
 def in_pieces(encode: Encode) -> Encode:
-    """Give a package so many rows at a time: whole, 1,000,000 took more than 21 GB."""
+    """Give a package so many rows at a time: a run that gave 1,000,000 whole took over 21 GB."""
 
     def pieces(rows: np.ndarray) -> np.ndarray:
         starts = range(0, len(rows), PIECE)
@@ -224,7 +225,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(dir=args.folder) as folder:
             items = args.items if case.startswith("rq") else args.beam_items
             results += measure(case, items, args.rounds, not args.no_peers, Path(folder))
-    print(libraries_line())
+    print(machine_lines())
     print(
         f"{args.items:,} items ({args.beam_items:,} for beams and parallel codes), "
         f"{args.rounds} rounds"

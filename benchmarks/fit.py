@@ -16,7 +16,8 @@ from pathlib import Path
 
 import faiss
 import numpy as np
-from turns import Ratio, columns, libraries_line, median_spent, ratio, take_turns, write_json
+from ceilings import machine_lines
+from turns import Ratio, columns, median_spent, ratio, take_turns, write_json
 from vectors import clustered, relative_error
 
 from semantic_ids import RQKMeans
@@ -142,7 +143,7 @@ def main() -> None:
         x = np.load(folder / "text_emb.npy").astype(np.float32)
         name = f"{folder.name}, {len(x):,}"
         results += [*beside_faiss(x, name, args.iterations, args.rounds), fine(x, name)]
-    print(libraries_line())
+    print(machine_lines())
     print(table(results))
     write_json(args.out, vars(args), results)
 

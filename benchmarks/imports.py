@@ -15,7 +15,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from turns import columns, libraries_line, write_json
+from ceilings import machine_lines
+from turns import columns, write_json
 
 _CODE = """
 import json, sys, time
@@ -62,7 +63,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="where to write the figures as JSON")
     args = parser.parse_args()
     results = [measure(name, args.rounds) for name in ("numpy", "semantic_ids")]
-    print(libraries_line())
+    print(machine_lines())
     print(table(results))
     write_json(args.out, vars(args), results)
 

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from ceilings import machine_lines
 from memory import Step, measured, print_head
-from turns import libraries_line, write_json
+from turns import write_json
 
 from recmodels import DynamicFusion, Optimisation, QBert4Rec
 from recmodels.data import Dataset, Histories
@@ -128,7 +129,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    print(libraries_line())
+    print(machine_lines())
     with tempfile.TemporaryDirectory(dir=arguments.folder) as temporary:
         found = run(
             Path(temporary),

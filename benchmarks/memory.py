@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ceilings import machine_lines
 
 from semantic_ids import RQKMeans, Tokenizer
 
@@ -189,6 +190,7 @@ def main() -> None:
         f"{figures['catalogue_mb']:,.0f} MB, and no step more than {figures['beyond_mb']:,.0f} MB "
         "beyond it"
     )
+    print(machine_lines())
     if arguments.out:
         arguments.out.write_text(json.dumps(figures, indent=2) + "\n")
 

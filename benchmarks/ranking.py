@@ -30,6 +30,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from ceilings import machine_lines
 from torch import nn
 from turns import columns, processor
 
@@ -279,6 +280,7 @@ def main() -> None:
         f"{args.width} wide; a large product does {rate / 1e9:.0f} GFLOP/s, so the floor is "
         f"{floor:.3f} s; the encoder reads a sequence in {1000 * sequence:.2f} ms"
     )
+    print(machine_lines())
     print(table(results))
     if args.out:
         figures = {name: value for name, value in vars(args).items() if name != "out"} | {

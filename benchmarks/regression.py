@@ -17,7 +17,8 @@ from pathlib import Path
 
 import encode
 import rqvae_steps
-from turns import columns, libraries_line, processor
+from ceilings import machine_lines
+from turns import columns, processor
 
 STORED = Path(__file__).with_name("regression.json")
 ITEMS, FEW_ITEMS = 20_000, 2_000
@@ -75,7 +76,7 @@ def main() -> None:
     kept = json.loads(STORED.read_text()) if STORED.exists() else {"processor": "", "ratios": {}}
     stored = kept["ratios"]
     found = measure(args.rounds)
-    print(libraries_line())
+    print(machine_lines())
     if kept["processor"] != processor():
         print(f"stored on another processor ({kept['processor']}), whose ratios may be others")
     print(table(found, stored))

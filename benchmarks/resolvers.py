@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import scipy
+from ceilings import machine_lines
 from turns import columns, processor
 
 from semantic_ids import NearestFree, Resolver, RQKMeans, Suffix
@@ -275,6 +276,7 @@ def main() -> None:
             results.append(measure(name, some, lambda r=resolver, s=some: run_resolver(r, s)))
     naive = NearestCode()
     results.append(measure("next-nearest code", few, lambda: (naive.resolve(few), 0.0, {})))
+    print(machine_lines())
     print(table(results))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(f"peak memory {peak:.1f} GB, of which vectors {items.vectors.nbytes / 1e9:.1f}")

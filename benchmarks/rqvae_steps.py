@@ -3,7 +3,9 @@
 All stand between the same perceptrons (384-512-256-128 and back), with codebooks of 4 x 256 that
 are running means, and all are trained by the same loop and optimiser, by turns, on batches of
 2,048 made-up vectors: in float32, and by autocast in bfloat16 where the processor multiplies that.
-Ratios are between equal precisions. Prints one table and writes one JSON; packages that are not
+Ratios are between equal precisions. The floor is the time of the perceptrons' products, forwards
+and backwards, and of the products that compare latents with entries, at the speed of the largest
+that the machine does (`ceilings.py`). Prints one table and writes one JSON; packages that are not
 installed are left out (`peers.py` says how to).
 
     OMP_NUM_THREADS=1 TORCHDYNAMO_DISABLE=1 python benchmarks/rqvae_steps.py --out rqvae_steps.json
@@ -14,12 +16,15 @@ import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
+from ceilings import machine_lines
+from ceilings import measure as ceilings_of_machine
 from torch import Tensor, nn
-from turns import Ratio, columns, libraries_line, median_spent, ratio, take_turns, write_json
+from turns import Ratio, columns, median_spent, ratio, take_turns, write_json
 from vectors import clustered
 
 from semantic_ids import RQVAE, Optimisation
@@ -41,6 +46,7 @@ class Result:
     name: str
     precision: str
     steps_a_second: float
+    share_of_floor: float
     ours_is: Ratio | None
 
 
@@ -131,15 +137,31 @@ def measure(steps: int, batch: int, rounds: int) -> list[Result]:
         for precision in ("float32", "bfloat16")[: 1 + has_bfloat16()]
     }
     taken = take_turns(calls, rounds)
+    ceilings = ceilings_of_machine()
+    rates = {"float32": ceilings.float32_gflops, "bfloat16": ceilings.bfloat16_gflops}
+    floor = {name: operations(batch) / (1e9 * rate) for name, rate in rates.items()}
     return [
         Result(
             name,
             precision,
             steps / median_spent(runs).wall,
+            steps * floor[precision] / median_spent(runs).processor,
             None if name == "RQVAE" else ratio(taken["RQVAE", precision], runs),
         )
         for (name, precision), runs in taken.items()
     ]
+
+
+def operations(batch: int) -> float:
+    """Return how many operations a step's products take.
+
+    Backwards each layer has two products as large as that forwards, one for its weights and one for
+    what came in; the vectors themselves need none. Entries are compared forwards alone.
+    """
+    widths = (WIDTH, *HIDDEN, CODE_DIM)
+    layers = sum(one * other for one, other in pairwise(widths))
+    products = 2 * 3 * layers - widths[0] * widths[1] + LEVELS * SIZE * CODE_DIM
+    return 2.0 * batch * products
 
 
 def trainer(
@@ -170,11 +192,12 @@ def table(results: list[Result]) -> str:
             r.name,
             r.precision,
             f"{r.steps_a_second:.2f}",
+            f"{r.share_of_floor:.2f}",
             "" if r.ours_is is None else str(r.ours_is),
         ]
         for r in results
     ]
-    return columns(["", "precision", "steps/s", "ours is times as fast"], rows)
+    return columns(["", "precision", "steps/s", "of the floor", "ours is times as fast"], rows)
 
 
 def main() -> None:
@@ -186,7 +209,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="where to write the figures as JSON")
     args = parser.parse_args()
     results = measure(args.steps, args.batch, args.rounds)
-    print(libraries_line())
+    print(machine_lines())
     print(table(results))
     write_json(args.out, vars(args), results)
 

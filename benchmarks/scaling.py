@@ -26,7 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from turns import columns, libraries_line, write_json
+from ceilings import machine_lines
+from turns import columns, write_json
 from vectors import mapped
 
 from semantic_ids import RQKMeans
@@ -170,7 +171,7 @@ def main() -> None:
         return
     grid = FULL if args.full else SHORT
     points = [measure(axis, value, args.folder) for axis in args.axes for value in grid[axis]]
-    print(libraries_line())
+    print(machine_lines())
     print(", ".join(f"{name} {value:,}" for name, value in MIDDLE.items()), "in the middle")
     print(table(points))
     if args.plots:

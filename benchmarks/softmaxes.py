@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from ceilings import machine_lines
 from large import catalogue
-from turns import columns, libraries_line, write_json
+from turns import columns, write_json
 
 from recmodels import Optimisation, QBert4Rec
 from recmodels.data import Dataset
@@ -81,7 +82,7 @@ def main() -> None:
             trained(dataset, tokenizer, negatives, arguments.steps)
             for negatives in (None, *arguments.negatives)
         ]
-    print(libraries_line())
+    print(machine_lines())
     print(table(results))
     write_json(arguments.out, vars(arguments), results)
 

@@ -20,8 +20,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from ceilings import machine_lines
 from torch import Tensor, nn
-from turns import Ratio, columns, libraries_line, median_spent, ratio, take_turns, write_json
+from turns import Ratio, columns, median_spent, ratio, take_turns, write_json
 
 from recmodels import QBert4RecSpec
 from recmodels.data import Histories, Split, read_dataset
@@ -205,60 +206,66 @@ def main() -> None:
         rng = np.random.default_rng(0)
         return MaskedBatches(split.train, sequences, spec.masks, rng, MaskCount())
 
-    found = contenders(spec, tokenizer, split)
+    results = timed(contenders(spec, tokenizer, split), batches, arguments)
+    if arguments.epochs:
+        # Anew: those that were timed have learnt meanwhile.
+        anew = contenders(spec, tokenizer, split)
+        # Theirs takes longer to rank than to train: it is measured in the end alone.
+        every = {name: arguments.epochs if name == THEIRS else 1 for name in anew}
+        logs = [
+            trained(one, batches(), split, arguments, every[name]) for name, one in anew.items()
+        ]
+        results = [
+            replace(result, log=log, seconds_to_theirs=seconds_to(log, logs[0][-1].ndcg_10))
+            for result, log in zip(results, logs, strict=True)
+        ]
+    print(machine_lines())
+    print(table(results))
+    write_json(arguments.out, vars(arguments), results)
+
+
+def timed(
+    found: dict[str, Contender],
+    batches: Callable[[], MaskedBatches],
+    arguments: argparse.Namespace,
+) -> list[Result]:
+    """Train by turns, and say what share of a step of ours its batch takes."""
     runs = {
         name: stepper(one.module, one.loss, endless(batches()), arguments.bfloat16)
         for name, one in found.items()
     }
     share = share_of_loading(runs[OURS.format("items")], batches())
     print(f"batches take {share:.1%} of our time")
-    taken = take_turns(
-        {name: lambda run=run: run(arguments.steps) for name, run in runs.items()},
-        arguments.rounds,
-    )
-    results = [
+    calls = {name: lambda run=run: run(arguments.steps) for name, run in runs.items()}
+    taken = take_turns(calls, arguments.rounds)
+    sequences = arguments.steps * batches().sequences.batch_size
+    return [
         Result(
             name,
-            arguments.steps * spec.batch_size / median_spent(taken[name]).processor,
+            sequences / median_spent(taken[name]).processor,
             None if name == THEIRS else ratio(taken[name], taken[THEIRS]),
             sum(p.numel() for p in one.module.parameters()),
         )
         for name, one in found.items()
     ]
-    if arguments.epochs:
-        # Anew: these have learnt while they were timed.
-        found = contenders(spec, tokenizer, split)
-        logs = []
-        for name, one in found.items():
-            run = stepper(one.module, one.loss, endless(batches()), arguments.bfloat16)
-            # Theirs takes longer to rank than to train: its last epoch alone is measured.
-            every = arguments.epochs if name == THEIRS else 1
-            logs.append(trained(one, run, batches().steps, arguments.epochs // every, every, split))
-        results = [
-            replace(result, log=log, seconds_to_theirs=seconds_to(log, logs[0][-1].ndcg_10))
-            for result, log in zip(results, logs, strict=True)
-        ]
-    print(libraries_line())
-    print(table(results))
-    write_json(arguments.out, vars(arguments), results)
 
 
 def trained(
-    contender: Contender,
-    run: Callable[[int], None],
-    steps: int,
-    times: int,
-    epochs: int,
+    one: Contender,
+    batches: MaskedBatches,
     split: Split,
+    arguments: argparse.Namespace,
+    every: int,
 ) -> list[Epoch]:
-    """Train some times for some epochs, and measure after each time; measuring is not timed."""
+    """Train for some epochs, and measure after each so many; measuring is not timed."""
+    run = stepper(one.module, one.loss, endless(batches), arguments.bfloat16)
     log, seconds = [], 0.0
-    for _ in range(times):
+    for _ in range(0, arguments.epochs, every):
         started = time.process_time()
-        run(epochs * steps)
+        run(every * batches.steps)
         seconds += time.process_time() - started
-        contender.module.eval()
-        found = evaluate(contender.scorer(), split.validation, block=256, progress=False)
+        one.module.eval()
+        found = evaluate(one.scorer(), split.validation, block=256, progress=False)
         log.append(Epoch(seconds, found.metrics.ndcg_10))
     return log
 

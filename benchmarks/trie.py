@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from ceilings import machine_lines
 from turns import columns, processor
 
 from semantic_ids.trie import CodeTrie
@@ -176,6 +177,7 @@ def main() -> None:
     args = parser.parse_args()
     results = measure(args)
     print(f"{args.items:,} items, codes of {args.sizes}, prefixes in batches of {args.batch}")
+    print(machine_lines())
     print(table(results))
     if args.out:
         settings = {name: value for name, value in vars(args).items() if name != "out"}

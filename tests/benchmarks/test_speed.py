@@ -1,14 +1,17 @@
 """The pure functions of the benchmarks of speed, and one small run of each measurement."""
 
 import importlib.util
+import re
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 POSITIVE = st.floats(1e-3, 1e3)
@@ -112,7 +115,41 @@ def test_both_sides_make_the_same_codes(benchmarks, monkeypatch, tmp_path, case)
 def test_training_is_measured(benchmarks):
     results = benchmarks["rqvae_steps"].measure(steps=1, batch=32, rounds=1)
     assert results[0].steps_a_second > 0
+    assert results[0].share_of_floor > 0
     assert "RQVAE" in benchmarks["rqvae_steps"].table(results)
+
+
+def test_the_floor_of_a_step_counts_all_its_products(benchmarks):
+    module = benchmarks["rqvae_steps"]
+    network, loss = module.ours(torch.randn(300, module.WIDTH))
+    network.train()
+    with FlopCounterMode(display=False) as counter:
+        loss(torch.arange(64)).backward()
+    # Sums of running means, too, are a product of ours, but need not be one.
+    means = 2 * 64 * module.LEVELS * module.SIZE * module.CODE_DIM
+    assert counter.get_total_flops() == module.operations(64) + means
+
+
+def test_what_the_machine_does_stands_in_a_line(benchmarks):
+    libraries, ceilings = benchmarks["ceilings"].machine_lines().splitlines()
+    assert libraries == benchmarks["turns"].libraries_line()
+    assert re.fullmatch(r"at most \d+ GFLOP/s float32, \d+ bfloat16, copies [\d.]+ GB/s", ceilings)
+
+
+def test_what_comes_before_a_turn_comes_before_each(benchmarks):
+    called = []
+    calls = {name: (lambda name=name: called.append(name)) for name in "ab"}
+    before = lambda: called.append("-")  # noqa: E731
+    benchmarks["turns"].take_turns(calls, 2, warm=False, before=before)
+    assert "".join(called) == "-a-b-a-b"
+
+
+def test_rows_in_pieces_are_all_rows(benchmarks, monkeypatch):
+    encode, given = benchmarks["encode"], []
+    monkeypatch.setattr(encode, "PIECE", 4)
+    double = encode.in_pieces(lambda rows: given.append(len(rows)) or 2 * rows)
+    assert np.array_equal(double(np.arange(10)), 2 * np.arange(10))
+    assert given == [4, 4, 2]
 
 
 def test_the_stored_ratios_are_those_that_a_run_measures(benchmarks):

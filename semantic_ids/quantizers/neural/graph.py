@@ -96,22 +96,22 @@ def learn_from_content(
     order = rng.permutation(len(content))
     held, rows = np.split(order, [round(spec.held_out * (len(content) - 1))])
     size = min(spec.batch_size, len(rows))
-
     device = chosen_device(spec.device)
 
-    def pair(some: np.ndarray) -> tuple[Tensor, Tensor]:
+    def batch(some: np.ndarray) -> tuple[Tensor, Tensor]:
         return network.standardised(torch.from_numpy(content.matrix[some])), targets[some]
 
-    def error(pair: tuple[Tensor, Tensor]) -> Tensor:
-        return functional.mse_loss(encoder(pair[0]).float(), pair[1])
+    def error(given: tuple[Tensor, Tensor]) -> Tensor:
+        x, wanted = given
+        return functional.mse_loss(encoder(x).float(), wanted)
 
     def batches(_: int) -> Iterator[tuple[Tensor, Tensor]]:
         shuffled = rng.permutation(rows)
         for start in range(0, len(rows), size):
-            yield pair(shuffled.take(np.arange(start, start + size), mode="wrap"))
+            yield batch(shuffled.take(np.arange(start, start + size), mode="wrap"))
 
     def validate() -> float:
-        x, wanted = pair(held if len(held) else rows)
+        x, wanted = batch(held if len(held) else rows)
         with torch.no_grad():
             return -float(error((x.to(device), wanted.to(device))))
 
