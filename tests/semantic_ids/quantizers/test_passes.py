@@ -26,6 +26,15 @@ def grid_books(rng, sizes, width):
     return [rng.integers(-2, 3, size=(size, width)).astype(np.float32) for size in sizes]
 
 
+SEARCHES = {
+    "seed": SEEDS,
+    "sizes": SIZES,
+    "width": st.integers(1, 8),
+    "m": st.integers(1, 12),
+    "books_of": st.sampled_from([random_books, grid_books]),
+}
+
+
 def error_of(books, row, code):
     total = sum(book[entry].astype(np.float64) for book, entry in zip(books, code, strict=True))
     return ((row.astype(np.float64) - total) ** 2).sum()
@@ -58,14 +67,7 @@ def naive_passes(books, row, kept, passes):
 
 
 @settings(max_examples=60)
-@given(
-    seed=SEEDS,
-    sizes=SIZES,
-    width=st.integers(1, 8),
-    m=st.integers(1, 12),
-    passes=st.integers(1, 3),
-    books_of=st.sampled_from([random_books, grid_books]),
-)
+@given(**SEARCHES, passes=st.integers(1, 3))
 def test_passes_keep_the_best_of_all_changes_of_one_level(seed, sizes, width, m, passes, books_of):
     rng = np.random.default_rng(seed)
     books = books_of(rng, sizes, width)
@@ -123,15 +125,7 @@ def test_a_row_has_its_code_in_any_company(seed, sizes, m, n):
 
 
 @settings(max_examples=60)
-@given(
-    seed=SEEDS,
-    sizes=SIZES,
-    width=st.integers(1, 8),
-    m=st.integers(1, 12),
-    passes=st.integers(0, 2),
-    books_of=st.sampled_from([random_books, grid_books]),
-    exponent=st.integers(-60, 60),
-)
+@given(**SEARCHES, passes=st.integers(0, 2), exponent=st.integers(-60, 60))
 def test_the_first_code_alone_is_the_best_of_all(seed, sizes, width, m, passes, books_of, exponent):
     rng = np.random.default_rng(seed)
     scale = np.float32(2.0**exponent)
