@@ -12,7 +12,8 @@ from recmodels.data.batches import bucket_width, length_batches, prefix_ends, wi
 from recmodels.masking import MaskMix, draw_masks
 from recmodels.objectives import Objective
 from recmodels.sequence_model import SequenceModel
-from recmodels.training import Device, Optimisation, TrainingLog, train
+from recmodels.training import Optimisation, TrainingLog, train
+from semantic_ids.device import Device
 
 
 @dataclass(frozen=True)

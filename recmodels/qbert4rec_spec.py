@@ -8,8 +8,9 @@ from pydantic import Field, field_validator, model_validator
 from recmodels.data import Dataset
 from recmodels.fusion import DynamicFusion
 from recmodels.masking import MaskMix
-from recmodels.training import Device, Optimisation
+from recmodels.training import Optimisation
 from semantic_ids import Spec, Tokenizer, TokenizerSpec
+from semantic_ids.device import Device
 
 if TYPE_CHECKING:
     from recmodels.qbert4rec import QBert4Rec

@@ -2,6 +2,7 @@
 
 from semantic_ids.categories import CategoryAgreement
 from semantic_ids.comparison import Comparison
+from semantic_ids.device import on_device
 from semantic_ids.drift import Drift
 from semantic_ids.errors import CollisionError, NoCodecError, StaleFolderError, UnknownItemError
 from semantic_ids.explanation import (
@@ -121,4 +122,5 @@ __all__ = [
     "TransformersImages",
     "UnknownItemError",
     "Vocabulary",
+    "on_device",
 ]

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from semantic_ids.catalogue import Catalogue
+from semantic_ids.device import Device, on_device
 from semantic_ids.errors import NoCodecError
 from semantic_ids.features import Features
 from semantic_ids.fitted import Fitted, from_state, to_state
@@ -146,7 +147,7 @@ class Tokenizer(Judged):
         """
         return cls(fitted_of_codes(ids, codes, codebook_sizes, resolver, ordered=ordered))
 
-    def encode(self, items: Any) -> np.ndarray:
+    def encode(self, items: Any, *, device: Device | None = None) -> np.ndarray:
         """Turn items into codes.
 
         Parameters
@@ -154,6 +155,9 @@ class Tokenizer(Judged):
         items : ids of the catalogue (a sequence, a 1-D array, or one id), or features of any
             items, as in `fit`: a 2-D array, a mapping, a DataFrame, a `pathlib.Path`, or Features.
             A str is an id, never a path.
+        device : where codes of features are looked for: ``"cpu"``, ``"cuda"``, or ``"auto"`` for
+            CUDA where there is one; None for where `on_device`, which says what runs there, put
+            it.
 
         Returns
         -------
@@ -165,7 +169,7 @@ class Tokenizer(Judged):
         UnknownItemError
             if an id is not in the catalogue.
         ValueError
-            if features do not fit those of the fit.
+            if features do not fit those of the fit, or torch finds no such device.
         NoCodecError
             for features, if the tokenizer was made from codes.
         """
@@ -173,7 +177,8 @@ class Tokenizer(Judged):
             return np.zeros((0, len(self._need_codec().sizes)), dtype=np.int32)
         if is_id(items) or not _are_features(items):
             return self.codes[self._catalogue.rows(items)]
-        return self._need_codec().encode(Features.of(items).without_ids())
+        with on_device(device):
+            return self._need_codec().encode(Features.of(items).without_ids())
 
     def copy(self) -> "Tokenizer":
         """Return a tokenizer that is the same now and changes on its own from here on."""

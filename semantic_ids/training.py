@@ -5,30 +5,28 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from semantic_ids.checkpoints import Checkpoint
+from semantic_ids.device import Device, chosen_device
 from semantic_ids.optimisation import Optimisation, TrainingLog, best_epoch
 from semantic_ids.processor import has_bfloat16
 from semantic_ids.progress import progress_bar
 from semantic_ids.workers import Workers
 
 __all__ = [
-    "Device",
     "Measured",
     "Optimisation",
     "TrainingLog",
-    "chosen_device",
     "seeded",
     "train",
 ]
 
 Batch = TypeVar("Batch")
-Device = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(frozen=True)
@@ -52,20 +50,6 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=list(devices)):
         torch.manual_seed(seed)
         yield
-
-
-def chosen_device(device: Device) -> torch.device:
-    """Return the device that a spec names; ``auto`` is CUDA where there is one.
-
-    Raises
-    ------
-    ValueError
-        if it is ``cuda``, and torch finds none.
-    """
-    found = torch.cuda.is_available()
-    if device == "cuda" and not found:
-        raise ValueError("device='cuda': torch finds no CUDA device; choose 'auto' or 'cpu'")
-    return torch.device("cuda" if found and device != "cpu" else "cpu")
 
 
 def train(

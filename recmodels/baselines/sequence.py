@@ -19,9 +19,10 @@ from recmodels.masked_items import Lesson, Sequences, pretrain, train_causally
 from recmodels.masking import MaskMix
 from recmodels.objectives import item_softmax
 from recmodels.sequence_model import SequenceModel, SequenceScorer
-from recmodels.training import Device, Optimisation, TrainingLog, seeded
+from recmodels.training import Optimisation, TrainingLog, seeded
 from semantic_ids import Concat, Features, FittedFuser, Spec
 from semantic_ids.checkpoints import identity
+from semantic_ids.device import Device
 
 
 class SequenceBaseline(Spec):

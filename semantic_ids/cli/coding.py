@@ -27,6 +27,7 @@ def encode(
     features: options.FeatureOptions = None,
     all_items: Annotated[bool, typer.Option("--all", help="The whole catalogue.")] = False,
     nan_is_missing: options.NanIsMissing = False,
+    device: options.Device = "cpu",
     tokens: options.Tokens = None,
     out: options.OutFile = None,
     progress: options.Progress = None,
@@ -44,7 +45,8 @@ def encode(
     tokenizer = Tokenizer.load(folder)
     spelled = tokens_wanted(tokens, out, as_json)
     if features:
-        blocks = _content(tokenizer, features, nan_is_missing, progress, spelled)
+        found = read_features(features, nan_is_missing=nan_is_missing)
+        blocks = _content(tokenizer, found, device, progress, spelled)
     else:
         names = _all_ids(tokenizer) if all_items else id_blocks(items or [], ids, tokenizer.ids)
         blocks = (code_columns(part, tokenizer.encode(part), spelled) for part in names)
@@ -68,14 +70,13 @@ def _all_ids(tokenizer: Any) -> Iterator[np.ndarray]:
 
 
 def _content(
-    tokenizer: Any, words: list[str], nan_is_missing: bool, progress: bool | None, spelled: bool
+    tokenizer: Any, features: Any, device: Any, progress: bool | None, spelled: bool
 ) -> Iterator[Columns]:
     from semantic_ids.progress import progress_bar
 
-    features = read_features(words, nan_is_missing=nan_is_missing)
     with progress_bar(description="items", total=len(features), progress=progress) as bar:
         for part in features.blocks(BLOCK_ROWS):
-            yield code_columns(part.ids, tokenizer.encode(part), spelled)
+            yield code_columns(part.ids, tokenizer.encode(part, device=device), spelled)
             bar.update(len(part))
 
 

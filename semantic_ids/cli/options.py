@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from semantic_ids import device
+
 _FEATURES = (
     "Vectors: a .npy, .safetensors or .parquet file (no .csv or .jsonl), several as NAME=FILE, one "
     "a modality, or a catalogue folder (items.jsonl.gz, NAME_emb.npy, ...)."
@@ -50,6 +52,10 @@ NanIsMissing = Annotated[
     typer.Option(
         "--nan-is-missing", help="An item whose vector is NaN throughout lacks that modality."
     ),
+]
+
+Device = Annotated[
+    device.Device, typer.Option("--device", help="Where codes of features are looked for.")
 ]
 
 IdFile = Annotated[

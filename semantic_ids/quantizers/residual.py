@@ -9,14 +9,20 @@ batch, order or thread.
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from semantic_ids.codes import check_codes
+from semantic_ids.device import device_in_use
 from semantic_ids.quantizers.beam import BeamSearch
-from semantic_ids.quantizers.rounding import largest_norms, norm_bounds, score_bounds
+from semantic_ids.quantizers.rounding import largest_norms, norm_bounds, root_bounds, score_bounds
 from semantic_ids.quantizers.screening import BFloat16, Float32, Rounded, Screening, bfloat16_pays
+
+if TYPE_CHECKING:
+    import torch
+
+    from semantic_ids.quantizers.device_search import DeviceSearch
 
 _BLOCK_VALUES = 1 << 21  # numbers in work at a time
 _CACHED_VALUES = 1 << 19  # scores in work at a time: they stay in the processor's cache
@@ -44,6 +50,7 @@ class ResidualCodebooks:
         self._float32 = Float32(self.codebooks)
         self._half_norms = self._float32.half_norms
         self._largest = largest_norms(self.codebooks)
+        self._on_devices: dict[torch.device, DeviceSearch] = {}
 
     def greedy_codes(
         self, matrix: np.ndarray, screening: Callable[[int], Screening] | None = None
@@ -56,6 +63,27 @@ class ResidualCodebooks:
         screening : gives, for a number of rows at a time, how entries are looked through before
             close ones are decided on; by default the fastest way here. It changes no code.
         """
+        device = device_in_use()
+        if device is not None and screening is None:
+            return self._codes_on(device, matrix)
+        return self._codes_here(matrix, screening)
+
+    def _codes_on(self, device: "torch.device", matrix: np.ndarray) -> np.ndarray:
+        """Return the greedy codes, of which the processor finds those that the device cannot."""
+        if device not in self._on_devices:
+            from semantic_ids.quantizers.device_search import DeviceSearch
+
+            self._on_devices[device] = DeviceSearch(self.codebooks, self._half_norms, device)
+        codes, sure = self._on_devices[device].codes(
+            matrix, lambda squares: self._rounding_bounds(root_bounds(squares, self.width))
+        )
+        if not sure.all():
+            codes[~sure] = self._codes_here(matrix[~sure])
+        return codes
+
+    def _codes_here(
+        self, matrix: np.ndarray, screening: Callable[[int], Screening] | None = None
+    ) -> np.ndarray:
         codes = np.empty((len(matrix), len(self.sizes)), dtype=np.int32)
         rows = max(_LEAST_ROWS, _CACHED_VALUES // max(*self.sizes, self.width))
         work = _Work(min(rows, len(matrix)), self.sizes, self.width)
@@ -84,7 +112,7 @@ class ResidualCodebooks:
         """Return the codes of some rows, and how many entries had to be looked at more closely."""
         closely = 0
         codes = np.empty((len(x), len(self.sizes)), dtype=np.int32)
-        bounds = self._rounding_bounds(x)
+        bounds = self._rounding_bounds(norm_bounds(x))
         left = x
         for level, size in enumerate(self.sizes):
             if level:
@@ -107,10 +135,10 @@ class ResidualCodebooks:
                 )
         return codes, closely
 
-    def _rounding_bounds(self, x: np.ndarray) -> np.ndarray:
-        """Bound the rounding error of each row's scores at each level, (n, L) float32."""
+    def _rounding_bounds(self, norms: np.ndarray) -> np.ndarray:
+        """Bound the rounding of scores at each level, (n, L) float32, of rows of norms (n,)."""
         levels = np.arange(len(self.sizes))
-        reach = norm_bounds(x)[:, None] + np.cumsum(np.append(0.0, self._largest[:-1]))
+        reach = norms[:, None] + np.cumsum(np.append(0.0, self._largest[:-1]))
         return score_bounds(reach, self._largest, self.width, levels)
 
     def _decide(
@@ -220,7 +248,8 @@ class ResidualCodebooks:
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what searches keep: other processes make it themselves."""
         kept = {"_rounded", "_kept_beam_search"}
-        return {name: value for name, value in self.__dict__.items() if name not in kept}
+        state = {name: value for name, value in self.__dict__.items() if name not in kept}
+        return {**state, "_on_devices": {}}
 
 
 class _Work:

@@ -13,8 +13,9 @@ from torch import nn
 
 from semantic_ids import Optimisation, TrainingLog, training
 from semantic_ids.checkpoints import checkpoints, identity
+from semantic_ids.device import chosen_device
 from semantic_ids.optimisation import best_epoch
-from semantic_ids.training import Measured, chosen_device, seeded, train
+from semantic_ids.training import Measured, seeded, train
 
 SPEC = Optimisation(epochs=6, learning_rate=0.05)
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from semantic_ids.codes import check_codes
+from semantic_ids.device import device_in_use
 from semantic_ids.latent import Latent
 from semantic_ids.one_thread import one_thread
 from semantic_ids.optimisation import TrainingLog
@@ -19,6 +20,7 @@ from semantic_ids.training import seeded
 
 #: Rows that pass a network together; shorter blocks are padded, so that one shape serves all.
 _BLOCK = 256
+_DEVICE_BLOCK = 4096
 _DECODED_VALUES = 1 << 22
 
 
@@ -44,6 +46,7 @@ class FittedNeural(FittedQuantizer):
         self.spec = spec
         self.network = network.eval().requires_grad_(False)
         self._wide = copy.deepcopy(self.network).double()
+        self._on_devices: dict[torch.device, QuantizerNetwork] = {}
         self.log = log
         self.ordered = network.codebooks.ordered
         self._search = network.codebooks.search()
@@ -81,12 +84,18 @@ class FittedNeural(FittedQuantizer):
     def latents(self, latent: Latent | Any) -> np.ndarray:
         """Return what the encoder makes of rows, (N, c) float32; the codebooks search there."""
         rows = self._rows(latent)
-        network = self._wide
+        device = device_in_use()
+        network = self._wide if device is None else self._wide_on(device)
 
         def encoded(x: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
             return network.encoded(network.standardised(x), present)
 
-        return _in_blocks(encoded, rows.matrix, rows.present)
+        return _in_blocks(encoded, rows.matrix, rows.present, device=device)
+
+    def _wide_on(self, device: torch.device) -> QuantizerNetwork:
+        if device not in self._on_devices:
+            self._on_devices[device] = copy.deepcopy(self._wide).to(device)
+        return self._on_devices[device]
 
     def encode(self, latent: Latent | Any) -> np.ndarray:
         """Return content codes (N, L) int32: of the encoded rows, the nearest entries."""
@@ -145,21 +154,25 @@ def _distances(matrix: np.ndarray, decoded: np.ndarray) -> np.ndarray:
     return np.square(gaps, out=gaps).sum(axis=2)
 
 
-def _in_blocks(function: Callable[..., torch.Tensor], *arrays: np.ndarray) -> np.ndarray:
-    """Apply a row-wise function of float64 block by block; return float32.
+def _in_blocks(
+    function: Callable[..., torch.Tensor],
+    *arrays: np.ndarray,
+    device: torch.device | None = None,
+) -> np.ndarray:
+    """Apply a row-wise function of float64 block by block, on a device; return float32.
 
     In one shape and on one thread a row's result depends on no other row. But some matrix kernels
     add in another order at the end of a block than inside: rounding to float32 undoes what
     float64 had left of that, except for one number in some hundred million.
     """
-    parts = []
+    parts, rows = [], _BLOCK if device is None else _DEVICE_BLOCK
     with torch.inference_mode(), one_thread():
-        for start in range(0, len(arrays[0]), _BLOCK):
-            blocks = [array[start : start + _BLOCK] for array in arrays]
-            spare = _BLOCK - len(blocks[0])
-            padded = [torch.from_numpy(np.pad(b, ((0, spare), (0, 0)))) for b in blocks]
+        for start in range(0, len(arrays[0]), rows):
+            blocks = [array[start : start + rows] for array in arrays]
+            spare = rows - len(blocks[0])
+            padded = [torch.from_numpy(np.pad(b, ((0, spare), (0, 0)))).to(device) for b in blocks]
             wide = [part.double() if part.is_floating_point() else part for part in padded]
-            parts.append(function(*wide)[: len(blocks[0])].float().numpy())
+            parts.append(function(*wide)[: len(blocks[0])].float().cpu().numpy())
     return np.concatenate(parts)
 
 

@@ -8,13 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from semantic_ids.checkpoints import identity
+from semantic_ids.device import chosen_device
 from semantic_ids.latent import Latent
 from semantic_ids.quantizers.neural.fitted import FittedNeural
 from semantic_ids.quantizers.neural.network import QuantizerNetwork, Step
 from semantic_ids.quantizers.neural.objective import Objective
 from semantic_ids.quantizers.neural.spec import NeuralQuantizer
 from semantic_ids.side import Side
-from semantic_ids.training import Measured, chosen_device, seeded, train
+from semantic_ids.training import Measured, seeded, train
 from semantic_ids.workers import launched_workers
 
 #: Rows for each entry of the largest codebook on which codebooks begin, and are measured.

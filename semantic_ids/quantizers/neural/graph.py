@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from semantic_ids.device import chosen_device
 from semantic_ids.latent import Latent
 from semantic_ids.quantizers.neural.fitted import FittedNeural
 from semantic_ids.quantizers.neural.spec import NeuralQuantizer
-from semantic_ids.training import chosen_device, seeded, train
+from semantic_ids.training import seeded, train
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
+import torch
 
 from semantic_ids import Features, Popularity, RQKMeans, Side, Tokenizer
 from semantic_ids.cli import coding, tables
@@ -46,6 +47,15 @@ def test_encode_prints_content_codes_of_features(call, inside, tokenizer, arrays
     rows = objects_of(call("encode", "tokens", *words, "--json"))
     assert [row["code"] for row in rows] == tokenizer.encode(arrays).tolist()
     assert (np.array([r["code"] for r in rows]) == tokenizer.content_codes).all()
+
+
+def test_encode_looks_for_codes_where_device_says(call, inside, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    words = ["encode", "tokens", "--features", "text=text.npy", "--features", "image=image.npy"]
+    assert lines_of(call(*words, "--device", "auto")) == lines_of(call(*words))
+    result = call(*words, "--device", "cuda")
+    assert (result.code, result.out) == (1, "")
+    assert "device='cuda': torch finds no CUDA device" in result.err
 
 
 @pytest.mark.parametrize("rows", [1, 7, 299, 300])

@@ -16,6 +16,7 @@ USAGE = {
     "no folder": "encode",
     "no ids": "encode tokens",
     "ids twice": "encode tokens x --all",
+    "no such device": "encode tokens x --device tpu",
     "no codes": "lookup tokens",
     "codes twice": "lookup tokens 1,2 --codes codes.csv",
     "no number": "neighbours tokens 1,2,3 --k many",

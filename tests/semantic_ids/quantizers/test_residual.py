@@ -51,11 +51,13 @@ SCREENINGS = {
 }
 
 
-@pytest.fixture(params=SCREENINGS, scope="module")
+@pytest.fixture(params=[*SCREENINGS, "device"], scope="module")
 def greedy(request):
-    """The greedy codes of rows, found by way of products in either precision."""
+    """The greedy codes of rows, found by way of products in either precision, or on a device."""
 
     def codes(books, x):
+        if request.param == "device":
+            return ResidualCodebooks(books)._codes_on(torch.device("cpu"), x)
         return ResidualCodebooks(books).greedy_codes(x, SCREENINGS[request.param](books))
 
     return codes
@@ -149,7 +151,9 @@ def check_bounds(book, x):
     written = np.empty((len(x), len(book)), dtype=np.float32)
     screen.score(0, x, written)
     best = written.argmin(axis=1)
-    limits = screen.limits(0, written.min(axis=1), best, search._rounding_bounds(x)[:, 0])
+    limits = screen.limits(
+        0, written.min(axis=1), best, search._rounding_bounds(norm_bounds(x))[:, 0]
+    )
     wide = book.astype(np.float64)
     true = (wide**2).sum(axis=1) / 2 - x.astype(np.float64) @ wide.T
     assert (true[np.arange(len(x)), best] <= limits).all()
