@@ -16,7 +16,7 @@ from pathlib import Path
 
 import faiss
 import numpy as np
-from ceilings import machine_lines
+from ceilings import best_rate, machine_lines, product_call
 from turns import Ratio, columns, median_spent, ratio, take_turns, write_json
 from vectors import clustered, relative_error
 
@@ -36,6 +36,9 @@ class Result:
     name : how.
     seconds : of the fit, the median.
     ours_is : how many times as fast ours is, by processor time; None for ours.
+    share_of_floor : how much of the processor's time a float32 product of all rows that a fit
+        looks at with all entries would take: all iterations, and what is taken away between
+        levels. Above 1 for a fit that ends early. None where starts and rounds are others.
     relative_error : of the codes that encoding gives.
     """
 
@@ -43,6 +46,7 @@ class Result:
     name: str
     seconds: float
     ours_is: Ratio | None
+    share_of_floor: float | None
     relative_error: float
 
 
@@ -77,16 +81,24 @@ def beside_faiss(x: np.ndarray, name: str, iterations: int, rounds: int) -> list
         kept["theirs"] = kmeans_in_turn(x, iterations)
 
     taken = take_turns({"ours": ours, "theirs": theirs}, rounds, warm=False)
+    floor = operations(*x.shape, iterations) / (1e9 * best_rate(*product_call()))
     return [
         Result(
             name,
             label,
             median_spent(taken[who]).wall,
             None if who == "ours" else ratio(taken["ours"], taken[who]),
+            floor / median_spent(taken[who]).processor,
             greedy_error(x, kept[who]),
         )
         for who, label in (("ours", "RQKMeans"), ("theirs", f"{LEVELS} x faiss.Kmeans"))
     ]
+
+
+def operations(items: int, width: int, iterations: int) -> float:
+    """Return the operations of comparing rows with entries that such a fit asks for."""
+    compared = LEVELS * iterations * min(items, SIZE * POINTS) + (LEVELS - 1) * items
+    return 2.0 * compared * SIZE * width
 
 
 def greedy_error(x: np.ndarray, books: list[np.ndarray]) -> float:
@@ -101,17 +113,18 @@ def fine(x: np.ndarray, name: str) -> Result:
     fitted = RQKMeans.fine().fit(x, progress=False)
     seconds = time.perf_counter() - started
     error = relative_error(x, fitted.decode(fitted.encode(x)))
-    return Result(name, "RQKMeans.fine", seconds, None, error)
+    return Result(name, "RQKMeans.fine", seconds, None, None, error)
 
 
 def table(results: list[Result]) -> str:
     """Return the results as lines of equal columns."""
-    head = ["", "", "seconds", "ours is times as fast", "error"]
+    head = ["", "", "seconds", "of the floor", "ours is times as fast", "error"]
     rows = [
         [
             r.vectors,
             r.name,
             f"{r.seconds:.1f}",
+            "" if r.share_of_floor is None else f"{r.share_of_floor:.2f}",
             "" if r.ours_is is None else str(r.ours_is),
             f"{r.relative_error:.5f}",
         ]

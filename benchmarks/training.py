@@ -7,12 +7,14 @@ the task that theirs has). Theirs reads P tokens an item and names each masked t
 codes, as a language model does. `--epochs` then trains all on whole histories, and measures
 NDCG@10 on the validation targets, theirs by the sum of the logarithms of the masked tokens'
 chances; and says after how many seconds of training ours first was as good as theirs in the end.
-Prints what share of our time batches take to be made. With `--bfloat16` all train by autocast.
+Prints what share of our time batches take to be made. With `--bfloat16` all train by autocast. The
+floor is the time of a step's matrix products, forwards and backwards, at the rate of one large one.
 
     OMP_NUM_THREADS=1 python benchmarks/training.py --data DATA/amazon18_scientific --epochs 20
 """
 
 import argparse
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -20,8 +22,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from ceilings import machine_lines
+from ceilings import best_rate, bfloat16_call, machine_lines, product_call
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 from turns import Ratio, columns, median_spent, ratio, take_turns, write_json
 
 from recmodels import QBert4RecSpec
@@ -61,6 +64,7 @@ class Result:
 
     name: str
     sequences_a_second: float
+    share_of_floor: float
     theirs_is: Ratio | None
     parameters: int
     log: list[Epoch] = field(default_factory=list)
@@ -239,15 +243,31 @@ def timed(
     calls = {name: lambda run=run: run(arguments.steps) for name, run in runs.items()}
     taken = take_turns(calls, arguments.rounds)
     sequences = arguments.steps * batches().sequences.batch_size
+    rate = 1e9 * best_rate(*(bfloat16_call() if arguments.bfloat16 else product_call()))
+    shown = itertools.islice(endless(batches()), arguments.steps * arguments.rounds)
+    floors = operations(found, list(shown))
     return [
         Result(
             name,
             sequences / median_spent(taken[name]).processor,
+            arguments.steps * floors[name] / rate / median_spent(taken[name]).processor,
             None if name == THEIRS else ratio(taken[name], taken[THEIRS]),
             sum(p.numel() for p in one.module.parameters()),
         )
         for name, one in found.items()
     ]
+
+
+def operations(found: dict[str, Contender], batches: list[Batch]) -> dict[str, float]:
+    """Return the operations of a step's matrix products, the mean over batches."""
+    counted = {}
+    for name, one in found.items():
+        with FlopCounterMode(display=False) as counter:
+            for batch in batches:
+                one.loss(*batch).backward()
+        one.module.zero_grad()
+        counted[name] = counter.get_total_flops() / len(batches)
+    return counted
 
 
 def trained(
@@ -281,6 +301,7 @@ def table(results: list[Result]) -> str:
         [
             r.name,
             f"{r.sequences_a_second:,.0f}",
+            f"{r.share_of_floor:.2f}",
             "" if r.theirs_is is None else str(r.theirs_is),
             f"{r.parameters:,}",
             f"{r.log[-1].ndcg_10:.4f}" if r.log else "",
@@ -289,8 +310,8 @@ def table(results: list[Result]) -> str:
         ]
         for r in results
     ]
-    head = ["", "sequences/s", "times theirs", "parameters", "NDCG@10", "seconds", "to theirs"]
-    return columns(head, rows)
+    head = ["", "sequences/s", "of the floor", "times theirs", "parameters"]
+    return columns([*head, "NDCG@10", "seconds", "to theirs"], rows)
 
 
 if __name__ == "__main__":

@@ -130,6 +130,15 @@ def test_the_floor_of_a_step_counts_all_its_products(benchmarks):
     assert counter.get_total_flops() == module.operations(64) + means
 
 
+@pytest.mark.parametrize("items", [1000, 70_000])
+def test_the_floor_of_a_fit_compares_all_rows_with_all_entries(benchmarks, items):
+    sampled, multiplied = min(items, 65_536), 0
+    for level in range(4):
+        multiplied += 25 * sampled * 256 * 384  # the iterations
+        multiplied += items * 256 * 384 if level < 3 else 0  # what the next level gets
+    assert benchmarks["fit"].operations(items, 384, 25) == 2 * multiplied
+
+
 def test_what_the_machine_does_stands_in_a_line(benchmarks):
     libraries, ceilings = benchmarks["ceilings"].machine_lines().splitlines()
     assert libraries == benchmarks["turns"].libraries_line()
