@@ -81,7 +81,7 @@ def beside_faiss(x: np.ndarray, name: str, iterations: int, rounds: int) -> list
         kept["theirs"] = kmeans_in_turn(x, iterations)
 
     taken = take_turns({"ours": ours, "theirs": theirs}, rounds, warm=False)
-    floor = operations(*x.shape, iterations) / (1e9 * best_rate(*product_call()))
+    floor = operations(len(x), x.shape[1], iterations) / (1e9 * best_rate(*product_call()))
     return [
         Result(
             name,
