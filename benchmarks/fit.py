@@ -4,7 +4,10 @@ Both have equal iterations and samples of 256 rows for each entry; ours starts e
 spread points (greedy k-means++), decides exactly which entry is nearest, and ends a level early
 where no row changes its entry. Prints one table and writes one JSON. With `--data`, a folder of
 catalogue folders (see `recmodels.data`), both are fitted to the text vectors of some catalogues
-too, and the preset `RQKMeans.fine()`: seconds, and the relative error of what `encode` gives.
+too, and the preset `RQKMeans.fine()` and semantic-id's RQKMeans once each: seconds, the relative
+error of what `encode` gives, and the purity of prefixes of one and two codes, which is the share of
+items in the commonest category under theirs (categories as `meaning.py` reads them; smaller buckets
+are purer).
 
     OMP_NUM_THREADS=1 python benchmarks/fit.py --data FOLDER --out fit.json
 """
@@ -12,18 +15,22 @@ too, and the preset `RQKMeans.fine()`: seconds, and the relative error of what `
 import argparse
 import time
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import faiss
 import numpy as np
 from ceilings import best_rate, machine_lines, product_call
+from meaning import read_categories
+from peers import Encode, Method, semantic_id_kmeans
 from turns import Ratio, columns, median_spent, ratio, take_turns, write_json
 from vectors import clustered, relative_error
 
 from semantic_ids import RQKMeans
+from semantic_ids.categories import category_agreement
 from semantic_ids.quantizers.residual import ResidualCodebooks
 
-LEVELS, SIZE, POINTS = 4, 256, 256
+LEVELS, SIZE, POINTS, DEPTHS = 4, 256, 256, 2
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,7 @@ class Result:
         looks at with all entries would take: all iterations, and what is taken away between
         levels. Above 1 for a fit that ends early. None where starts and rounds are others.
     relative_error : of the codes that encoding gives.
+    purities : of their prefixes of 1, 2 codes, where there are categories.
     """
 
     vectors: str
@@ -48,6 +56,30 @@ class Result:
     ours_is: Ratio | None
     share_of_floor: float | None
     relative_error: float
+    purities: list[float]
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """What is fitted: rows (N, d) float32, and their categories (N,), -1 for none, if known."""
+
+    name: str
+    rows: np.ndarray
+    labels: np.ndarray | None = None
+
+    def purities(self, codes: np.ndarray) -> list[float]:
+        """Return the share of items in the commonest category under their first 1, 2 codes."""
+        if self.labels is None:
+            return []
+        prefixes = codes[:, :DEPTHS].astype(np.int32)
+        agreements = category_agreement(prefixes, (SIZE,) * DEPTHS, self.labels)
+        return [level.purity for level in agreements]
+
+
+def catalogue(folder: Path) -> Vectors:
+    """Read the text vectors of a catalogue, and what people sorted its items into."""
+    rows = np.load(folder / "text_emb.npy").astype(np.float32)
+    return Vectors(f"{folder.name}, {len(rows):,}", rows, read_categories(folder).labels)
 
 
 def kmeans_in_turn(x: np.ndarray, iterations: int, seed: int = 0) -> list[np.ndarray]:
@@ -69,8 +101,9 @@ def kmeans_in_turn(x: np.ndarray, iterations: int, seed: int = 0) -> list[np.nda
     return books
 
 
-def beside_faiss(x: np.ndarray, name: str, iterations: int, rounds: int) -> list[Result]:
+def beside_faiss(given: Vectors, iterations: int, rounds: int) -> list[Result]:
     """Fit both by turns on the same vectors."""
+    x = given.rows
     spec = RQKMeans(levels=LEVELS, codebook_size=SIZE, iterations=iterations)
     kept: dict[str, list[np.ndarray]] = {}
 
@@ -82,17 +115,22 @@ def beside_faiss(x: np.ndarray, name: str, iterations: int, rounds: int) -> list
 
     taken = take_turns({"ours": ours, "theirs": theirs}, rounds, warm=False)
     floor = operations(len(x), x.shape[1], iterations) / (1e9 * best_rate(*product_call()))
-    return [
-        Result(
-            name,
-            label,
-            median_spent(taken[who]).wall,
-            None if who == "ours" else ratio(taken["ours"], taken[who]),
-            floor / median_spent(taken[who]).processor,
-            greedy_error(x, kept[who]),
+    results = []
+    for who, label in (("ours", "RQKMeans"), ("theirs", f"{LEVELS} x faiss.Kmeans")):
+        search, spent = ResidualCodebooks(kept[who]), median_spent(taken[who])
+        codes = search.greedy_codes(x)
+        results.append(
+            Result(
+                given.name,
+                label,
+                spent.wall,
+                None if who == "ours" else ratio(taken["ours"], taken[who]),
+                floor / spent.processor,
+                relative_error(x, search.decode(codes)),
+                given.purities(codes),
+            )
         )
-        for who, label in (("ours", "RQKMeans"), ("theirs", f"{LEVELS} x faiss.Kmeans"))
-    ]
+    return results
 
 
 def operations(items: int, width: int, iterations: int) -> float:
@@ -101,24 +139,33 @@ def operations(items: int, width: int, iterations: int) -> float:
     return 2.0 * compared * SIZE * width
 
 
-def greedy_error(x: np.ndarray, books: list[np.ndarray]) -> float:
-    """Return the relative error of the codes that go to the nearest entry, level by level."""
-    search = ResidualCodebooks(books)
-    return relative_error(x, search.decode(search.greedy_codes(x)))
-
-
-def fine(x: np.ndarray, name: str) -> Result:
-    """Fit the preset, and measure what encoding gives."""
+def alone(given: Vectors, name: str, fit: Method) -> Result:
+    """Fit once, and measure what encoding gives."""
     started = time.perf_counter()
-    fitted = RQKMeans.fine().fit(x, progress=False)
+    _, encode, decode = fit(given.rows)
     seconds = time.perf_counter() - started
-    error = relative_error(x, fitted.decode(fitted.encode(x)))
-    return Result(name, "RQKMeans.fine", seconds, None, None, error)
+    codes = np.asarray(encode(given.rows))
+    error = relative_error(given.rows, np.asarray(decode(codes)))
+    return Result(given.name, name, seconds, None, None, error, given.purities(codes))
+
+
+def fine(x: np.ndarray) -> tuple[tuple[int, ...], Encode, Encode]:
+    """Fit the preset."""
+    fitted = RQKMeans.fine(levels=LEVELS, codebook_size=SIZE).fit(x, progress=False)
+    return fitted.codebook_sizes, fitted.encode, fitted.decode
 
 
 def table(results: list[Result]) -> str:
     """Return the results as lines of equal columns."""
-    head = ["", "", "seconds", "of the floor", "ours is times as fast", "error"]
+    head = [
+        "",
+        "",
+        "seconds",
+        "of the floor",
+        "ours is times as fast",
+        "error",
+        "purity, 1 and 2 codes",
+    ]
     rows = [
         [
             r.vectors,
@@ -127,6 +174,7 @@ def table(results: list[Result]) -> str:
             "" if r.share_of_floor is None else f"{r.share_of_floor:.2f}",
             "" if r.ours_is is None else str(r.ours_is),
             f"{r.relative_error:.5f}",
+            " ".join(f"{purity:.3f}" for purity in r.purities),
         ]
         for r in results
     ]
@@ -148,14 +196,18 @@ def main() -> None:
     args = parser.parse_args()
     if args.rounds < 1:
         parser.error("--rounds: expected at least 1")
-    made_up = clustered(args.items, args.width, seed=0)
-    results = beside_faiss(
-        made_up, f"made up, {args.items:,} x {args.width}", args.iterations, args.rounds
-    )
+    rows = clustered(args.items, args.width, seed=0)
+    made_up = Vectors(f"made up, {args.items:,} x {args.width}", rows)
+    results = beside_faiss(made_up, args.iterations, args.rounds)
+    methods = {"RQKMeans.fine": fine}
+    if find_spec("semantic_id"):
+        methods["semantic-id RQKMeans"] = semantic_id_kmeans
+    else:
+        print("semantic-id is not installed: left out")
     for folder in [args.data / name for name in args.catalogues] if args.data else ():
-        x = np.load(folder / "text_emb.npy").astype(np.float32)
-        name = f"{folder.name}, {len(x):,}"
-        results += [*beside_faiss(x, name, args.iterations, args.rounds), fine(x, name)]
+        given = catalogue(folder)
+        results += beside_faiss(given, args.iterations, args.rounds)
+        results += [alone(given, name, fit) for name, fit in methods.items()]
     print(machine_lines())
     print(table(results))
     write_json(args.out, vars(args), results)

@@ -21,7 +21,7 @@ POSITIVE = st.floats(1e-3, 1e3)
 def benchmarks():
     """The modules by name, found as a command of that folder finds its neighbours."""
     sys.path.insert(0, str(FOLDER))
-    names = ("turns", "vectors", "peers", "ceilings", "encode", "fit", "rqvae_steps")
+    names = ("turns", "vectors", "peers", "ceilings", "encode", "meaning", "fit", "rqvae_steps")
     names = (*names, "imports", "scaling", "regression")
     found = {}
     for name in names:
@@ -128,6 +128,14 @@ def test_the_floor_of_a_step_counts_all_its_products(benchmarks):
     # Sums of running means, too, are a product of ours, but need not be one.
     means = 2 * 64 * module.LEVELS * module.SIZE * module.CODE_DIM
     assert counter.get_total_flops() == module.operations(64) + means
+
+
+def test_purity_is_counted_under_the_first_codes(benchmarks):
+    labels = np.array([0, 0, 1, 1, 2, -1])
+    given = benchmarks["fit"].Vectors("x", np.zeros((6, 1), np.float32), labels)
+    codes = np.array([[7, 0, 9], [7, 0, 8], [7, 1, 7], [7, 0, 6], [200, 3, 5], [7, 7, 7]])
+    assert given.purities(codes) == [3 / 5, 4 / 5]
+    assert benchmarks["fit"].Vectors("x", given.rows).purities(codes) == []
 
 
 @pytest.mark.parametrize("items", [1000, 70_000])
