@@ -45,7 +45,8 @@ class Result:
     ours_is : how many times as fast ours is, by processor time; None for ours.
     share_of_floor : how much of the processor's time a float32 product of all rows that a fit
         looks at with all entries would take: all iterations, and what is taken away between
-        levels. Above 1 for a fit that ends early. None where starts and rounds are others.
+        levels. Above 1 for a fit that ends early, or looks through entries in bfloat16. None where
+        starts and rounds are others.
     relative_error : of the codes that encoding gives.
     purities : of their prefixes of 1, 2 codes, where there are categories.
     """

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from ceilings import best_rate, bfloat16_call, machine_lines, product_call
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from turns import Ratio, columns, median_spent, ratio, take_turns, write_json
 
@@ -262,7 +263,8 @@ def operations(found: dict[str, Contender], batches: list[Batch]) -> dict[str, f
     """Return the operations of a step's matrix products, the mean over batches."""
     counted = {}
     for name, one in found.items():
-        with FlopCounterMode(display=False) as counter:
+        # What attention in one piece computes is not counted on processors.
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
             for batch in batches:
                 one.loss(*batch).backward()
         one.module.zero_grad()

@@ -36,11 +36,12 @@ def chosen_device(device: Device) -> "torch.device":
 def on_device(device: Device | None) -> Iterator[None]:
     """Let greedy searches, and the encoders of neural quantizers, run on a device inside.
 
-    So `Tokenizer.fit`, `add` and `encode` look for nearest entries on the card. Greedy searches
-    find the same codes everywhere: what a card cannot tell apart is decided by the processor. Of
-    the vectors that a neural encoder makes, at least 99.9 % get the same codes. Beam searches,
-    parallel codes and fusers run on the processor all the same, and neural quantizers are
-    trained where the `device` of their spec says.
+    So `Tokenizer.fit`, `add` and `encode` look for nearest entries on the card, in the thread that
+    calls them. Greedy searches find the same codes everywhere: what a card cannot tell apart is
+    decided by the processor. Of the vectors that a neural encoder makes, at least 99.9 % get the
+    same codes. Beam searches, parallel codes and fusers run on the processor all the same, and
+    neural quantizers are trained where the `device` of their spec says. Codebooks stay on the card
+    as long as the tokenizer lives.
 
     Parameters
     ----------
@@ -74,7 +75,12 @@ def _beside_the_processor(device: Device) -> "torch.device | None":
     if device == "cpu":
         return None  # without torch
     chosen = chosen_device(device)
-    return None if chosen.type == "cpu" else chosen
+    if chosen.type == "cpu":
+        return None
+    import torch
+
+    # By its number: what is kept there stays with that card, whichever is chosen later.
+    return torch.device("cuda", torch.cuda.current_device())
 
 
 def device_in_use() -> "torch.device | None":

@@ -173,11 +173,11 @@ class Tokenizer(Judged):
         NoCodecError
             for features, if the tokenizer was made from codes.
         """
-        if _has_no_rows(items):
-            return np.zeros((0, len(self._need_codec().sizes)), dtype=np.int32)
-        if is_id(items) or not _are_features(items):
-            return self.codes[self._catalogue.rows(items)]
         with on_device(device):
+            if _has_no_rows(items):
+                return np.zeros((0, len(self._need_codec().sizes)), dtype=np.int32)
+            if is_id(items) or not _are_features(items):
+                return self.codes[self._catalogue.rows(items)]
             return self._need_codec().encode(Features.of(items).without_ids())
 
     def copy(self) -> "Tokenizer":

@@ -49,7 +49,9 @@ def encode(
         blocks = _content(tokenizer, found, device, progress, spelled)
     else:
         names = _all_ids(tokenizer) if all_items else id_blocks(items or [], ids, tokenizer.ids)
-        blocks = (code_columns(part, tokenizer.encode(part), spelled) for part in names)
+        blocks = (
+            code_columns(part, tokenizer.encode(part, device=device), spelled) for part in names
+        )
     emit(blocks, out, as_json=as_json, main="code")
 
 

@@ -1,23 +1,24 @@
 """The greedy search over residual codebooks on a torch device, and for which rows it is sure."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from semantic_ids.quantizers.blocks import blocks
+from semantic_ids.quantizers.rounding import UNIT64, largest_norms
 
-_BLOCK_VALUES = 1 << 26  # scores, or numbers of rows, in work at a time: 256 MB of each
+_BLOCK_VALUES = 1 << 25  # numbers of one array in work at a time, 256 MB; there are some four
 
 
 class DeviceSearch:
     """Codebooks on a torch device; they do not change.
 
-    Scores are those of the processor, |c|^2 / 2 - rc in float32, and may be off as far, so a row
-    is sure of its code where at each level all others are worse by more than that.
+    Scores |c|^2 / 2 - rc are taken in float64: cards shorten products of float32 as a setting of
+    the whole process has it, and cards for data centres are as fast in float64. A row is sure of
+    its code where at each level all others are worse by more than what is lost to rounding, here
+    and where the processor decides by |r - c|^2 in float64.
 
     Parameters
     ----------
@@ -32,62 +33,43 @@ class DeviceSearch:
         half_norms: Sequence[np.ndarray],
         device: torch.device,
     ) -> None:
-        self._books = [torch.tensor(book, device=device) for book in codebooks]
-        self._half_norms = [torch.tensor(half, device=device) for half in half_norms]
+        wide = [book.astype(np.float64) for book in codebooks]
+        halves = [
+            np.where(np.isinf(half), np.inf, (book**2).sum(axis=1) / 2)
+            for book, half in zip(wide, half_norms, strict=True)
+        ]
+        self._books = [torch.from_numpy(book).to(device) for book in wide]
+        self._halves = [torch.from_numpy(half).to(device) for half in halves]
+        self._largest = largest_norms(codebooks).tolist()
         self._device = device
-        widest = max(*codebooks[0].shape, *(len(book) for book in codebooks))
-        self._rows = max(1, _BLOCK_VALUES // widest)
+        width = codebooks[0].shape[1]
+        # Sums of d products, and of differences of up to L entries; see `score_bounds`.
+        self._unit = 1.01 * UNIT64 * (width + 2 * len(codebooks) + 8)
+        self._rows = max(1, _BLOCK_VALUES // max(width, *(len(book) for book in codebooks)))
 
-    def codes(
-        self, matrix: np.ndarray, bounds: Callable[[np.ndarray], np.ndarray]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the codes (N, L) int32 of float32 rows (N, d), and which are sure, (N,) bool.
-
-        Parameters
-        ----------
-        matrix : the rows.
-        bounds : gives, from sums of squares of n rows in float32, how far float32 may round their
-            scores at each level, (n, L) float32.
-        """
+    def codes(self, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the codes (N, L) int32 of float32 rows (N, d), and which are sure, (N,) bool."""
         codes = np.empty((len(matrix), len(self._books)), dtype=np.int32)
         sure = np.empty(len(matrix), dtype=bool)
-        with torch.inference_mode(), float32_products(self._device):
+        with torch.inference_mode():
             for rows in blocks(len(matrix), self._rows):
                 # A tensor can neither be read-only nor go backwards.
                 block = torch.from_numpy(np.require(matrix[rows], requirements=("C", "W")))
-                x = block.to(self._device)
-                off = torch.from_numpy(bounds((x * x).sum(dim=1).cpu().numpy()))
-                found, certain = self._search(x, off.to(self._device))
+                found, certain = self._search(block.to(self._device).double())
                 codes[rows], sure[rows] = found.cpu().numpy(), certain.cpu().numpy()
         return codes, sure
 
-    def _search(self, x: Tensor, bounds: Tensor) -> tuple[Tensor, Tensor]:
-        codes = torch.empty((len(x), len(self._books)), dtype=torch.int32, device=self._device)
-        sure = torch.ones(len(x), dtype=torch.bool, device=self._device)
-        left = x
-        for level, (book, half_norms) in enumerate(zip(self._books, self._half_norms, strict=True)):
-            # In two steps: nobody says where a sum inside a product would be rounded.
+    def _search(self, left: Tensor) -> tuple[Tensor, Tensor]:
+        codes = torch.empty((len(left), len(self._books)), dtype=torch.int32, device=self._device)
+        sure = torch.ones(len(left), dtype=torch.bool, device=self._device)
+        reach = left.square().sum(dim=1).sqrt()  # of all that is left over and was taken away
+        for level, (book, half_norms) in enumerate(zip(self._books, self._halves, strict=True)):
+            reach = reach + self._largest[level]
             scores = torch.mm(left, book.T).neg_().add_(half_norms)
             lowest, best = scores.min(dim=1)
             others = scores.scatter_(1, best[:, None], torch.inf).amin(dim=1)
-            # What is not a number, after an overflow, is not sure either.
-            sure &= others > lowest + 2 * bounds[:, level]
+            # What is not a number is not sure either.
+            sure &= others - lowest > 2 * self._unit * reach.square()
             codes[:, level] = best
             left = left - book[best]
         return codes, sure
-
-
-@contextmanager
-def float32_products(device: torch.device) -> Iterator[None]:
-    """Let products of float32 matrices round nothing shorter inside, whatever was set outside."""
-    backend: Any = torch.backends.cuda if device.type == "cuda" else torch.backends.mkldnn
-    matmul = backend.matmul
-    newer = hasattr(matmul, "fp32_precision")  # since torch 2.9
-    name, exact = ("fp32_precision", "ieee") if newer else ("allow_tf32", False)
-    before = getattr(matmul, name)
-    setattr(matmul, name, exact)
-    try:
-        with torch.autocast(device.type, enabled=False):
-            yield
-    finally:
-        setattr(matmul, name, before)

@@ -16,7 +16,7 @@ import numpy as np
 from semantic_ids.codes import check_codes
 from semantic_ids.device import device_in_use
 from semantic_ids.quantizers.beam import BeamSearch
-from semantic_ids.quantizers.rounding import largest_norms, norm_bounds, root_bounds, score_bounds
+from semantic_ids.quantizers.rounding import largest_norms, norm_bounds, score_bounds
 from semantic_ids.quantizers.screening import BFloat16, Float32, Rounded, Screening, bfloat16_pays
 
 if TYPE_CHECKING:
@@ -74,9 +74,7 @@ class ResidualCodebooks:
             from semantic_ids.quantizers.device_search import DeviceSearch
 
             self._on_devices[device] = DeviceSearch(self.codebooks, self._half_norms, device)
-        codes, sure = self._on_devices[device].codes(
-            matrix, lambda squares: self._rounding_bounds(root_bounds(squares, self.width))
-        )
+        codes, sure = self._on_devices[device].codes(matrix)
         if not sure.all():
             codes[~sure] = self._codes_here(matrix[~sure])
         return codes
@@ -112,7 +110,7 @@ class ResidualCodebooks:
         """Return the codes of some rows, and how many entries had to be looked at more closely."""
         closely = 0
         codes = np.empty((len(x), len(self.sizes)), dtype=np.int32)
-        bounds = self._rounding_bounds(norm_bounds(x))
+        bounds = self._rounding_bounds(x)
         left = x
         for level, size in enumerate(self.sizes):
             if level:
@@ -135,10 +133,10 @@ class ResidualCodebooks:
                 )
         return codes, closely
 
-    def _rounding_bounds(self, norms: np.ndarray) -> np.ndarray:
-        """Bound the rounding of scores at each level, (n, L) float32, of rows of norms (n,)."""
+    def _rounding_bounds(self, x: np.ndarray) -> np.ndarray:
+        """Bound the rounding error of each row's scores at each level, (n, L) float32."""
         levels = np.arange(len(self.sizes))
-        reach = norms[:, None] + np.cumsum(np.append(0.0, self._largest[:-1]))
+        reach = norm_bounds(x)[:, None] + np.cumsum(np.append(0.0, self._largest[:-1]))
         return score_bounds(reach, self._largest, self.width, levels)
 
     def _decide(

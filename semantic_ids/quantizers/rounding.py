@@ -12,30 +12,16 @@ TINY32 = 2.0**-126  # smallest normal float32, what an underflow loses at most
 def norm_bounds(x: np.ndarray) -> np.ndarray:
     """Return bounds (n,) float64 of the norms of float32 rows (n, d), hardly above them.
 
+    A sum of d squares in float32 is off by some d u of itself, and by what underflows.
+
     Examples
     --------
     >>> norm_bounds(np.array([[3.0, 4.0]], dtype=np.float32)).round(5).tolist()
     [5.0]
     """
-    return root_bounds(np.vecdot(x, x), x.shape[1])
-
-
-def root_bounds(squares: np.ndarray, width: int) -> np.ndarray:
-    """Return bounds (n,) float64 of the roots of sums of d squares, added up in float32.
-
-    Such a sum is off by some d u of itself, and by what underflows.
-
-    Parameters
-    ----------
-    squares : (n,) float32, the sums.
-    width : how many squares are in each.
-
-    Examples
-    --------
-    >>> root_bounds(np.array([25.0], dtype=np.float32), 2).round(5).tolist()
-    [5.0]
-    """
-    return np.sqrt((1 + 2 * width * UNIT32) * squares.astype(np.float64) + width * TINY32)
+    width = x.shape[1]
+    squares = np.vecdot(x, x).astype(np.float64)
+    return np.sqrt((1 + 2 * width * UNIT32) * squares + width * TINY32)
 
 
 def score_bounds(

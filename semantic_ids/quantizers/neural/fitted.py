@@ -20,7 +20,7 @@ from semantic_ids.training import seeded
 
 #: Rows that pass a network together; shorter blocks are padded, so that one shape serves all.
 _BLOCK = 256
-_DEVICE_BLOCK = 4096
+_DEVICE_BLOCK = 1024
 _DECODED_VALUES = 1 << 22
 
 
@@ -91,6 +91,10 @@ class FittedNeural(FittedQuantizer):
             return network.encoded(network.standardised(x), present)
 
         return _in_blocks(encoded, rows.matrix, rows.present, device=device)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is on devices: other processes may have none."""
+        return {**self.__dict__, "_on_devices": {}}
 
     def _wide_on(self, device: torch.device) -> QuantizerNetwork:
         if device not in self._on_devices:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from semantic_ids import RQVAE, Optimisation, RQKMeans, Tokenizer, device, on_device
 from semantic_ids.quantizers import residual
-from semantic_ids.quantizers.device_search import DeviceSearch, float32_products
+from semantic_ids.quantizers.device_search import DeviceSearch
 from semantic_ids.quantizers.residual import ResidualCodebooks
 
 CPU = torch.device("cpu")
@@ -23,9 +23,9 @@ def beside(monkeypatch):
     rows = []
     found = DeviceSearch.codes
 
-    def counted(self, matrix, bounds):
+    def counted(self, matrix):
         rows.append(len(matrix))
-        return found(self, matrix, bounds)
+        return found(self, matrix)
 
     monkeypatch.setattr(DeviceSearch, "codes", counted)
     monkeypatch.setattr(
@@ -40,7 +40,7 @@ def search(books, x, rows=None):
     found = DeviceSearch(codebooks.codebooks, codebooks._half_norms, CPU)
     if rows is not None:
         found._rows = rows
-    return found.codes(x, lambda squares: np.full((len(squares), len(books)), 1e-5, np.float32))
+    return found.codes(x)
 
 
 def test_what_is_far_apart_is_sure_and_right():
@@ -88,25 +88,38 @@ def test_any_array_will_do(x):
     assert np.array_equal(search([book], given)[0], search([book], given.copy())[0])
 
 
-def test_products_are_those_of_float32_whatever_was_set_outside():
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    exponent=st.sampled_from([-30, -6, 0, 6, 12, 14]),
+    closeness=st.sampled_from([0.0, 1e-17, 1e-15, 1e-12, 1e-8]),
+)
+def test_where_it_is_sure_float64_decides_the_same(seed, exponent, closeness):
+    """Twins of entries, and rows so much longer than they that float64 cannot tell."""
+    rng = np.random.default_rng(seed)
+    book = rng.normal(size=(6, 5)).astype(np.float32)
+    twins = (book.astype(np.float64) * (1 + closeness)).astype(np.float32)
+    books = [np.concatenate([book, twins])[rng.permutation(12)], book / 8]
+    x = (rng.normal(size=(40, 5)) * 10.0**exponent).astype(np.float32)
+    codes, sure = search(books, x)
+    left = x.astype(np.float64)
+    for level, entries in enumerate(books):
+        distances = ((left[:, None] - entries) ** 2).sum(axis=2)
+        assert np.array_equal(codes[sure, level], distances.argmin(axis=1)[sure])
+        left -= entries[codes[:, level]]
+
+
+def test_hardly_anything_of_ordinary_vectors_is_left_to_the_processor():
     rng = np.random.default_rng(0)
-    a, b = (torch.from_numpy(rng.normal(size=(512, 512)).astype(np.float32)) for _ in range(2))
-    exact = a.double() @ b.double()
+    books = [rng.normal(size=(64, 32)).astype(np.float32) / 2**level for level in range(4)]
+    _, sure = search(books, rng.normal(size=(2000, 32)).astype(np.float32))
+    assert sure.all()
 
-    def error():
-        return float(((a @ b).double() - exact).abs().max())
 
-    torch.set_float32_matmul_precision("medium")
-    try:
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            outside = error()
-            with float32_products(CPU):
-                inside = error()
-            assert torch.is_autocast_enabled("cpu")
-        assert torch.get_float32_matmul_precision() == "medium"
-    finally:
-        torch.set_float32_matmul_precision("highest")
-    assert inside < 1e-3 < outside
+def test_what_is_long_for_float32_is_not_for_it():
+    """A product of these leaves float32 on the way, and gives minus infinity."""
+    books = [np.float32([[1.4e19, -1.1e19]]), np.float32([[1.30e19, 2.03e19], [1.11e19, 1.21e19]])]
+    codes, sure = search(books, np.float32([[-2.2e18, 7.9e18]]))
+    assert (codes.tolist(), sure.tolist()) == ([[0, 1]], [True])
 
 
 def test_all_of_a_fit_and_its_codes_are_the_same_there(beside):
@@ -165,6 +178,7 @@ def test_the_encoder_of_a_neural_quantizer_runs_there(beside, monkeypatch):
         moved = fitted.latents(vectors)
         codes = fitted.encode(vectors)
     assert list(fitted._on_devices) == [CPU]
+    assert not pickle.loads(pickle.dumps(fitted))._on_devices
     assert np.array_equal(moved, fitted.latents(vectors))
     assert np.array_equal(codes, fitted.encode(vectors))
     assert sum(beside) == 300
@@ -197,15 +211,30 @@ def test_a_card_that_is_not_there_is_refused(monkeypatch):
         tokenizer.encode(np.zeros((1, 4)), device="tpu")
 
 
+def test_a_card_goes_by_its_number(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    with on_device("cuda"):
+        assert device.device_in_use() == torch.device("cuda:1")
+    with on_device("auto"), on_device("cpu"):
+        assert device.device_in_use() is None
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_card_finds_the_codes_of_the_processor():
     rng = np.random.default_rng(0)
-    books = [rng.normal(size=(256, 64)) * 0.5**level for level in range(4)]
-    codebooks = ResidualCodebooks(books)
+    codebooks = ResidualCodebooks([rng.normal(size=(256, 64)) * 0.5**level for level in range(4)])
     x = rng.normal(size=(20_000, 64)).astype(np.float32)
-    here = codebooks.greedy_codes(x)
-    for precision in ("highest", "medium"):
-        torch.set_float32_matmul_precision(precision)
-        with on_device("cuda"):
-            assert np.array_equal(codebooks.greedy_codes(x), here)
-    torch.set_float32_matmul_precision("highest")
+    with on_device("cuda"):
+        codes = codebooks.greedy_codes(x)
+    assert np.array_equal(codes, codebooks.greedy_codes(x))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_neural_encoder_runs_on_a_card():
+    vectors = np.random.default_rng(0).normal(size=(300, 8)).astype(np.float32)
+    spec = RQVAE(levels=2, codebook_size=8, optimisation=Optimisation(epochs=1))
+    fitted = spec.fit(vectors, progress=False)
+    with on_device("cuda"):
+        codes = fitted.encode(vectors)
+    assert (codes == fitted.encode(vectors)).mean() > 0.999

@@ -151,9 +151,7 @@ def check_bounds(book, x):
     written = np.empty((len(x), len(book)), dtype=np.float32)
     screen.score(0, x, written)
     best = written.argmin(axis=1)
-    limits = screen.limits(
-        0, written.min(axis=1), best, search._rounding_bounds(norm_bounds(x))[:, 0]
-    )
+    limits = screen.limits(0, written.min(axis=1), best, search._rounding_bounds(x)[:, 0])
     wide = book.astype(np.float64)
     true = (wide**2).sum(axis=1) / 2 - x.astype(np.float64) @ wide.T
     assert (true[np.arange(len(x)), best] <= limits).all()
