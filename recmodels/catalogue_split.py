@@ -1,6 +1,7 @@
 """A data set's histories in rows of a tokenizer's catalogue: what stage 3 learns from."""
 
 from recmodels.data import Dataset, Histories, Split
+from recmodels.data.split import check_lengths
 from semantic_ids import Tokenizer
 
 
@@ -17,7 +18,7 @@ def catalogue_split(dataset: Dataset, tokenizer: Tokenizer) -> Split:
     known = check_histories(dataset)
     rows = tokenizer.rows(dataset.ids)
     histories = Histories(rows[known.items], known.offsets)
-    return Split.leave_one_out(histories, len(tokenizer))
+    return Split.leave_one_out(histories, len(tokenizer), ids=tokenizer.ids)
 
 
 def check_histories(dataset: Dataset) -> Histories:
@@ -29,4 +30,5 @@ def check_histories(dataset: Dataset) -> Histories:
             f"dataset: no user of {dataset.name} has 4 items: the last two are held out, and "
             "learning what follows needs two more"
         )
+    check_lengths(dataset.histories)
     return dataset.histories

@@ -237,6 +237,7 @@ def evaluate(
     ------
     ValueError
         if there is no user, a target is not an item of the recommender, or not one of `among`,
+        the recommender has its items in another order than those of `held`,
         `among` names no item, one twice or one that is none, or the scores are of another shape
         than (users, `recommender.size`) or not finite, naming the first.
 
@@ -266,6 +267,8 @@ def evaluate(
     if block < 1:
         raise ValueError(f"block={block} should be >= 1")
     targets = _checked_targets(held.targets, size)
+    # A fitted model goes by its own ids in evaluate(dataset), in whatever order they are.
+    held.check_order("recommender", getattr(recommender, "ids", None))
     if among is not None:
         among = _checked_items(among, size)
         targets = _places(targets, among)

@@ -21,6 +21,7 @@ from recmodels.ranking import Recommendations
 from recmodels.sequence_model import SequenceScorer
 from recmodels.transfer import Transferable
 from semantic_ids import RQVAE, Features, Tokenizer, TokenizerSpec
+from semantic_ids.device import check_devices
 from semantic_ids.storage import read_state, write_state
 from semantic_ids.vocabulary import level_name
 
@@ -110,6 +111,7 @@ class QBert4Rec(Transferable):
         progress: bool | None = None,
     ) -> "QBert4Rec":
         """Fit a spec; `fit` is the same with the spec's fields as arguments."""
+        check_devices(spec)
         if tokenizer is None:
             if dataset.features is None:
                 raise ValueError(
@@ -157,6 +159,11 @@ class QBert4Rec(Transferable):
     def size(self) -> int:
         """Number of items that are ranked."""
         return len(self.tokenizer)
+
+    @property
+    def ids(self) -> np.ndarray:
+        """Ids of the items, in the order of their scores."""
+        return self.tokenizer.ids
 
     def scores(self, histories: Histories) -> np.ndarray:
         """Score the whole catalogue for histories of the tokenizer's rows, (n, N) float32."""

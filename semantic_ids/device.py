@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+from semantic_ids.spec import Spec
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +32,18 @@ def chosen_device(device: Device) -> "torch.device":
     if device == "cuda" and not found:
         raise ValueError("device='cuda': torch finds no CUDA device; choose 'auto' or 'cpu'")
     return torch.device("cuda" if found and device != "cpu" else "cpu")
+
+
+def check_devices(spec: Any) -> None:
+    """Refuse a spec that names CUDA, itself or in a part of it, where torch finds none."""
+    if isinstance(spec, Spec):
+        if getattr(spec, "device", None) == "cuda":
+            chosen_device("cuda")
+        for name in type(spec).model_fields:
+            check_devices(getattr(spec, name))
+    elif isinstance(spec, tuple):  # of parts
+        for part in spec:
+            check_devices(part)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import numpy as np
 from semantic_ids.catalogue import Catalogue
 from semantic_ids.codec import Codec
 from semantic_ids.codes import check_codes, code_sizes, side_by_side
+from semantic_ids.device import check_devices
 from semantic_ids.errors import CollisionError
 from semantic_ids.features import Features
 from semantic_ids.fitted import Fitted
@@ -32,6 +33,7 @@ def fit_stages(
     Vectorizers, fuser and quantizer learn from a sample where there are more rows than that;
     then all rows go through them, block by block.
     """
+    check_devices(spec)
     check_catalogue(spec, len(features), side)
     rows = _sample(spec, len(features))
     learnt, learnt_side = features, side

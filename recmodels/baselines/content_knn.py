@@ -7,6 +7,7 @@ import numpy as np
 
 from recmodels.baselines.history_matrix import history_matrix
 from recmodels.data import Histories, Split
+from recmodels.data.split import check_split
 from semantic_ids import Features
 from semantic_ids.fusers.standardise import Standard
 
@@ -62,12 +63,14 @@ class ContentKNN:
         TypeError
             if a modality is raw text.
         ValueError
-            if there is not one row an item, or no item has a modality.
+            if there is not one row an item, in the order of the split, or no item has a modality.
         """
+        check_split(split)
         if len(features) != split.size:
             raise ValueError(
                 f"features: expected one row for each of {split.size} items, got {len(features)}"
             )
+        split.test.check_order("features", features.ids)
         vectors = {
             name: Standard.of(features, name).forward(*features.modality(name))
             for name in features.modalities

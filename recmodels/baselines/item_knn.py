@@ -7,6 +7,7 @@ import numpy as np
 
 from recmodels.baselines.history_matrix import history_matrix
 from recmodels.data import Histories, Split
+from recmodels.data.split import check_split
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -74,6 +75,7 @@ class ItemKNN:
         """
         from scipy.sparse import csr_array, vstack
 
+        check_split(split)
         if k < 1:
             raise ValueError(f"k={k} should be >= 1")
         if not 0 < recency <= 1:

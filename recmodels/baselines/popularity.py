@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recmodels.data import Histories, Split
+from recmodels.data.split import check_split
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -36,6 +37,7 @@ class Popularity:
     @classmethod
     def fit(cls, split: Split) -> "Popularity":
         """Count the items of `split.train`; what is held out is not looked at."""
+        check_split(split)
         counts = np.bincount(split.train.items, minlength=split.size).astype(np.int64)
         counts.setflags(write=False)
         return cls(counts)

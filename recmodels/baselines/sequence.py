@@ -11,6 +11,7 @@ from torch import nn
 
 from recmodels.catalogue_vectors import latents
 from recmodels.data import Histories, Split
+from recmodels.data.split import check_split
 from recmodels.data.structure import interaction_counts
 from recmodels.early_stopping import validation_ndcg
 from recmodels.encoder import SequenceEncoder
@@ -86,9 +87,11 @@ class SequenceBaseline(Spec):
         ValueError
             if features are wanted and not given, or are of another catalogue.
         """
+        check_split(split)
         fuser = given = None
         if "features" in self.item_parts:
             features = _checked(features, split.size)
+            split.test.check_order("features", features.ids)
             fuser = Concat().fit(features)
             given = latents(fuser, features)
         with seeded(self.seed):

@@ -12,6 +12,7 @@ from recmodels.baselines.code_translator import CodeTranslator
 from recmodels.baselines.history_matrix import check_items
 from recmodels.data import Held, Histories, Split
 from recmodels.data.batches import bucket_width, length_batches, prefix_ends, windows
+from recmodels.data.split import check_split
 from recmodels.ranking import TopK, beam_search
 from recmodels.training import Optimisation, TrainingLog, seeded, train
 from semantic_ids import CodeTrie, Spec, Tokenizer
@@ -54,10 +55,12 @@ class TIGERSpec(Spec):
 
     def fit(self, split: Split, tokenizer: Tokenizer, *, progress: bool | None = None) -> "TIGER":
         """Train on a split; see `TIGER.fit`."""
+        check_split(split)
         if len(tokenizer) != split.size:
             raise ValueError(
                 f"tokenizer: expected the {split.size} items of the split, got {len(tokenizer)}"
             )
+        split.test.check_order("tokenizer", tokenizer.ids)
         if not (split.train.lengths >= 2).any():
             raise ValueError(
                 "split: no training history has 2 items, so nothing says what follows what"

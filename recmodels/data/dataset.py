@@ -7,6 +7,7 @@ import numpy as np
 from recmodels.data.histories import Histories
 from recmodels.data.split import Split
 from semantic_ids import Features
+from semantic_ids.ids import id_array
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -16,16 +17,21 @@ class Dataset:
     Parameters
     ----------
     name : what to call it in a table.
-    ids : (N,) int64 or numpy strings, all different.
-    features : vectors of the N items, carrying the same ids; None where there are none.
-    histories : U histories of item rows, oldest first; None where there are no sequences.
+    ids : N distinct str or int.
+    features : of the N items: Features that carry the same ids, or whatever `Features.of` takes;
+        None where there are none.
+    histories : U histories of item rows, oldest first, or a list of such rows a user; None where
+        there are no sequences.
     users : U ids, None for a user without one; also where only unordered sets are known of them.
+        If left out, no user of the histories has one.
     titles : N texts, empty where an item has none; None where no item has one.
     categories : the same, each item's path in one text.
     dropped_users : how many users were left out for having too few items.
 
     Raises
     ------
+    TypeError
+        if a part is of another kind.
     ValueError
         if the parts do not fit together: other lengths, other ids, ids that repeat, or an item in
         a history that is not a row of the catalogue.
@@ -47,7 +53,8 @@ class Dataset:
     dropped_users: int = 0
 
     def __post_init__(self) -> None:
-        """Check that the parts fit together."""
+        """Read the parts, and check that they fit together."""
+        self._read()
         if len(np.unique(self.ids)) < self.size:
             raise ValueError("ids: some repeat; every item needs an id of its own")
         for name, value in (
@@ -64,6 +71,23 @@ class Dataset:
         if self.histories is not None:
             _check_histories(self.histories, self.users, self.size)
 
+    def _read(self) -> None:
+        ids = self.ids if _are_ids(self.ids) else id_array(self.ids)
+        features, histories, users = self.features, self.histories, self.users
+        if features is not None and not isinstance(features, Features):
+            features = Features.of(features, ids)
+        if histories is not None and not isinstance(histories, Histories):
+            histories = Histories.of(histories)
+        if histories is not None and not len(users):
+            users = (None,) * len(histories)
+        for name, value in (
+            ("ids", ids),
+            ("features", features),
+            ("histories", histories),
+            ("users", tuple(users)),
+        ):
+            object.__setattr__(self, name, value)
+
     @property
     def size(self) -> int:
         """Number of items."""
@@ -79,7 +103,7 @@ class Dataset:
         """
         if self.histories is None:
             raise ValueError(f"dataset: {self.name!r} has no histories to split")
-        return Split.leave_one_out(self.histories, self.size)
+        return Split.leave_one_out(self.histories, self.size, ids=self.ids)
 
     def __repr__(self) -> str:
         """Name it and count what it holds."""
@@ -95,11 +119,16 @@ class Dataset:
         return f"Dataset({self.name!r}: {'; '.join(parts)})"
 
 
+def _are_ids(ids: object) -> bool:
+    return isinstance(ids, np.ndarray) and (ids.dtype == np.int64 or ids.dtype.kind == "T")
+
+
 def _check_same_ids(features: Features, ids: np.ndarray) -> None:
-    if features.ids is None or features.ids.tolist() != ids.tolist():
+    own = features.ids
+    if own is None or own.dtype.kind != ids.dtype.kind or not np.array_equal(own, ids):
         raise ValueError(
             "features: expected the ids of the dataset, in its order, "
-            f"got {'none' if features.ids is None else 'others'}; "
+            f"got {'none' if own is None else 'others'}; "
             "give them as Features(..., ids=ids)"
         )
 

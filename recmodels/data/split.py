@@ -16,6 +16,8 @@ class Held:
     ----------
     histories : what may be shown, one a user.
     targets : (U,) int32, the row of the item that came next.
+    ids : (N,) the items that rows stand for, by which `evaluate` knows a recommender of another
+        catalogue; None where they are not known.
 
     Raises
     ------
@@ -31,6 +33,7 @@ class Held:
 
     histories: Histories
     targets: np.ndarray
+    ids: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """Copy and check the targets."""
@@ -45,6 +48,39 @@ class Held:
         """Return the number of questions."""
         return len(self.targets)
 
+    def check_order(self, name: str, ids: np.ndarray | None) -> None:
+        """Refuse what has other items, or has them in another order, where both have ids.
+
+        Parameters
+        ----------
+        name : what has them, for the error.
+        ids : its items', of which those that come after all of `self.ids` do not matter; or None.
+
+        Raises
+        ------
+        ValueError
+            naming the first row that differs.
+
+        Examples
+        --------
+        >>> held = Held(Histories.of([[1]]), [0], ids=np.array([7, 8]))
+        >>> held.check_order("features", np.array([7, 8, 9]))
+        >>> held.check_order("features", np.array([8, 7]))
+        Traceback (most recent call last):
+        ...
+        ValueError: features: row 0 is item 8, but 7 in the split: give its items in that order
+        """
+        if ids is None or self.ids is None or ids is self.ids:
+            return
+        first = ids[: len(self.ids)]
+        if len(first) < len(self.ids) or first.dtype.kind != self.ids.dtype.kind:
+            raise ValueError(f"{name}: its items are not those of the split")
+        if len(other := np.flatnonzero(first != self.ids)):
+            raise ValueError(
+                f"{name}: row {other[0]} is item {first[other[0]]}, but {self.ids[other[0]]} in "
+                "the split: give its items in that order"
+            )
+
     def take(self, users: Any) -> Self:
         """Return the questions of some users, in the order asked for; see `Histories.take`.
 
@@ -54,7 +90,7 @@ class Held:
         array([5], dtype=int32)
         """
         histories = self.histories.take(users)
-        return type(self)(histories, self.targets[np.asarray(users, dtype=np.int64)])
+        return type(self)(histories, self.targets[np.asarray(users, dtype=np.int64)], self.ids)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +146,9 @@ class Split:
                 )
 
     @classmethod
-    def leave_one_out(cls, histories: Histories, size: int) -> Self:
+    def leave_one_out(
+        cls, histories: Histories, size: int, *, ids: np.ndarray | None = None
+    ) -> Self:
         """Hold out each user's last item for the test, the one before it for validation.
 
         Users keep their order in all three parts.
@@ -119,6 +157,7 @@ class Split:
         ----------
         histories : complete histories, at least 3 items each.
         size : number of items in the catalogue.
+        ids : of these items, kept with what is held out; see `Held`.
 
         Returns
         -------
@@ -130,18 +169,31 @@ class Split:
         ValueError
             if a user has fewer than 3 items, or an item is not a row of the catalogue.
         """
-        short = np.flatnonzero(histories.lengths < 3)
-        if len(short):
-            raise ValueError(
-                f"histories: leave-one-out needs 3 items a user, but {len(short)} of "
-                f"{len(histories)} users have fewer (first: user {short[0]} "
-                f"with {histories.lengths[short[0]]}); leave them out"
-            )
+        check_lengths(histories)
         ends = histories.offsets[1:]
         train = histories.drop_last(2)
         return cls(
             size=size,
             train=train,
-            validation=Held(train, histories.items[ends - 2]),
-            test=Held(histories.drop_last(1), histories.items[ends - 1]),
+            validation=Held(train, histories.items[ends - 2], ids),
+            test=Held(histories.drop_last(1), histories.items[ends - 1], ids),
+        )
+
+
+def check_lengths(histories: Histories) -> None:
+    """Refuse users of whom two items cannot be held out and one be left."""
+    short = np.flatnonzero(histories.lengths < 3)
+    if len(short):
+        raise ValueError(
+            f"histories: leave-one-out needs 3 items a user, but {len(short)} of "
+            f"{len(histories)} users have fewer (first: user {short[0]} "
+            f"with {histories.lengths[short[0]]}); leave them out"
+        )
+
+
+def check_split(split: object) -> None:
+    """Refuse what is no split, such as the data set that one is made of."""
+    if not isinstance(split, Split):
+        raise TypeError(
+            f"split: expected a Split, such as dataset.split(), got a {type(split).__name__}"
         )

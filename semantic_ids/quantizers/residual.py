@@ -1,7 +1,7 @@
 """Residual codebooks: a vector is the sum of one entry of each level's codebook.
 
-Codes are defined by the greedy search in float64: level by level, the entry nearest to what is
-left over, the lowest index where two are equally near. `greedy_codes` finds the same codes with
+Codes are defined by the greedy search: level by level, the entry nearest to what is left over, the
+lowest index where two are equally near, as far as float64 can tell. `greedy_codes` finds them with
 faster matrix products: a decision closer than the bound of their rounding error is taken again
 in float32, and if that is not enough in float64. So a row's code depends on the row alone, on no
 batch, order or thread.

@@ -10,10 +10,11 @@ from recmodels import (
     QBert4RecSpec,
     early_stopping,
 )
-from recmodels.baselines import Popularity
+from recmodels.baselines import ContentKNN, Popularity
 from recmodels.data import Dataset, Histories, planted_catalogue, synthetic_catalogue
 from recmodels.evaluation import evaluate, target_ranks
 from semantic_ids import (
+    RQVAE,
     Concat,
     RQKMeans,
     StaleFolderError,
@@ -484,3 +485,34 @@ def test_fitting_and_loading_leave_the_global_random_numbers_alone(dataset, tmp_
     fit(dataset).save(tmp_path / "m")
     QBert4Rec.load(tmp_path / "m")
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_rows_of_another_order_are_refused_where_they_would_be_mistaken(dataset):
+    order = np.random.default_rng(0).permutation(dataset.size)
+    spec = TokenizerSpec(quantizer=RQKMeans(levels=2, codebook_size=16))
+    moved = spec.fit(dataset.features.rows(order), progress=False)
+    model = fit(dataset, tokenizer=moved)
+    plain = fit(dataset, tokenizer=spec.fit(dataset.features, progress=False))
+    split = dataset.split()
+    for name, call in {
+        "recommender": lambda: evaluate(model, split.test),
+        "features": lambda: ContentKNN.fit(split, dataset.features.rows(order)),
+    }.items():
+        with pytest.raises(ValueError, match=f"{name}: row 0 is item .* in the split"):
+            call()
+    ranks = evaluate(plain, split.test, progress=False).ranks
+    assert np.array_equal(ranks, plain.evaluate(dataset, progress=False).ranks)
+
+
+def test_nothing_is_fitted_before_all_is_known_to_fit(dataset, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(TokenizerSpec, "fit", lambda *_, **__: pytest.fail("fitted"))
+    with pytest.raises(ValueError, match="torch finds no CUDA device"):
+        QBert4Rec.fit(dataset, device="cuda")
+    late = TokenizerSpec(fuser=DynamicFusion(), quantizer=RQVAE(device="cuda"))
+    with pytest.raises(ValueError, match="torch finds no CUDA device"):
+        QBert4Rec.fit(dataset, tokenizer=late)
+    histories = [*(row.tolist() for row in dataset.histories), [3, 4]]
+    short = Dataset("short", dataset.ids, dataset.features, histories)
+    with pytest.raises(ValueError, match="leave-one-out needs 3 items a user, but 1 of 151"):
+        QBert4Rec.fit(short)

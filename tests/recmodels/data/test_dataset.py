@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from recmodels.baselines import Popularity
 from recmodels.data import Dataset, Histories, Split, read_dataset
 from semantic_ids import Features
 
@@ -385,7 +386,10 @@ def parts(**changes):
         ({"features": Features(TEXT)}, "features: expected the ids .* got none"),
         ({"titles": ("a",)}, "titles: expected one for each of 4 ids, got 1"),
         ({"categories": ("a",)}, "categories: expected one for each of 4 ids, got 1"),
-        ({"histories": Histories.of([[0]])}, "users: expected one for each of 1 histories, got 0"),
+        (
+            {"histories": Histories.of([[0]]), "users": ("ann", "bob")},
+            "users: expected one for each of 1 histories, got 2",
+        ),
         (
             {"histories": Histories.of([[4]]), "users": (None,)},
             "histories: item 4 is not in the catalogue; expected 0 to 3",
@@ -465,3 +469,29 @@ def test_real_short_users_are_dropped_or_refused():
     assert len(everyone.histories.items) == counts["interactions"]
     with pytest.raises(ValueError, match=r"interactions\.jsonl\.gz, line \d+: user .* min_items=3"):
         read_real("amazon23_industrial_mm")
+
+
+def test_plain_lists_and_arrays_will_do():
+    text = np.eye(3, dtype=np.float32)
+    plain = Dataset("toy", ["a", "b", "c"], {"text": text}, [[0, 2, 1], [1]])
+    assert plain.ids.tolist() == plain.features.ids.tolist() == ["a", "b", "c"]
+    assert np.array_equal(plain.features.modalities["text"], text)
+    assert [row.tolist() for row in plain.histories] == [[0, 2, 1], [1]]
+    assert plain.users == (None, None)
+    assert Dataset("toy", [5, 3], text[:2]).features.ids.tolist() == [5, 3]
+    with pytest.raises(TypeError, match="ids: expected a sequence or 1-D array of ids, got 'abc'"):
+        Dataset("toy", "abc")
+    with pytest.raises(TypeError, match=r"split: expected a Split, such as dataset.split\(\)"):
+        Popularity.fit(plain)
+
+
+def test_what_is_held_out_knows_the_order_of_its_items():
+    split = Dataset("toy", ["a", "b", "c"], None, [[0, 2, 1, 0]]).split()
+    for held in (split.validation, split.test, split.test.take([0])):
+        held.check_order("x", np.array(["a", "b", "c", "d"], dtype=split.test.ids.dtype))
+        held.check_order("x", None)
+        with pytest.raises(ValueError, match="x: row 1 is item c, but b in the split"):
+            held.check_order("x", np.array(["a", "c", "b"], dtype=split.test.ids.dtype))
+        for others in (split.test.ids[:2], np.arange(3)):
+            with pytest.raises(ValueError, match="x: its items are not those of the split"):
+                held.check_order("x", others)

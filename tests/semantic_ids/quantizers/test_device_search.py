@@ -9,7 +9,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semantic_ids import RQVAE, Optimisation, RQKMeans, Tokenizer, device, on_device
+from semantic_ids import (
+    RQVAE,
+    Concat,
+    Optimisation,
+    PerModality,
+    RQKMeans,
+    Tokenizer,
+    device,
+    on_device,
+)
 from semantic_ids.quantizers import residual
 from semantic_ids.quantizers.device_search import DeviceSearch
 from semantic_ids.quantizers.residual import ResidualCodebooks
@@ -209,6 +218,17 @@ def test_a_card_that_is_not_there_is_refused(monkeypatch):
         tokenizer.encode(np.zeros((1, 4)), device="cuda")
     with pytest.raises(ValueError, match="expected 'auto', 'cpu' or 'cuda', got 'tpu'"):
         tokenizer.encode(np.zeros((1, 4)), device="tpu")
+
+
+def test_a_later_stage_s_card_is_asked_for_before_the_first_is_fitted(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(Concat, "fit", lambda *_, **__: pytest.fail("fitted"))
+    for quantizer in (
+        RQVAE(device="cuda"),
+        PerModality(quantizers={"features": RQVAE(device="cuda")}),
+    ):
+        with pytest.raises(ValueError, match="torch finds no CUDA device"):
+            Tokenizer.fit(np.zeros((300, 4)), quantizer=quantizer)
 
 
 def test_a_card_goes_by_its_number(monkeypatch):
