@@ -92,7 +92,7 @@ mrr=0.4083, tied=0)
         return f"Metrics({', '.join(shown)})"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Evaluation:
     """What `evaluate` found, user by user.
 
@@ -106,6 +106,10 @@ class Evaluation:
     metrics: Metrics
     ranks: np.ndarray
     tied_users: np.ndarray
+
+    def __repr__(self) -> str:
+        """Show the averages; the rest is as long as there are users."""
+        return f"Evaluation({self.metrics!r})"
 
     def hits(self, k: int) -> np.ndarray:
         """Say for each user whether the target is among the first k: (U,) bool."""

@@ -30,9 +30,10 @@ def check_codes(codes: object, sizes: Sequence[int], *, name: str = "codes") -> 
     if array.ndim == 1:
         array = array[None]
     if array.dtype.kind not in "iu" or array.ndim != 2 or array.shape[1] != len(sizes):
+        hint = "; vocabulary.from_strings reads tokens" if array.dtype.kind in "TU" else ""
         raise ValueError(
             f"{name}: expected integers of shape (n, {len(sizes)}), "
-            f"got {array.dtype} of shape {array.shape}"
+            f"got {array.dtype} of shape {array.shape}{hint}"
         )
     wrong = (array < 0) | (array >= np.asarray(sizes))
     if wrong.any():

@@ -93,11 +93,14 @@ def check_catalogue(spec: TokenizerSpec, n: int, side: Side | None) -> None:
             f"codebook_size={least} needs at least {least} items, got {n}; "
             f"choose codebook_size <= {n}"
         )
-    total = math.prod(sizes + spec.resolver.added_sizes)
+    added = spec.resolver.added_sizes
+    total = math.prod(sizes + added)
     if n > total:
+        position = f" and {list(added)} of the resolver" if added else ""
+        wider = " or a resolver with more room" if added else ""
         raise CollisionError(
-            f"{n:,} items, but only {total:,} codes (codebook sizes {list(sizes)}); "
-            "choose more levels or larger codebooks"
+            f"{n:,} items, but only {total:,} codes (codebook sizes {list(sizes)}{position}); "
+            f"choose more levels or larger codebooks{wider}"
         )
     if spec.resolver.needs_priority and (side is None or side.counts is None):
         raise ValueError(
@@ -142,6 +145,11 @@ def fitted_of_codes(
         unique, added = content, ()
     elif resolver.needs_vectors:
         raise ValueError(f"resolver: {type(resolver).__name__} needs vectors; use Suffix()")
+    elif resolver.needs_priority:
+        raise ValueError(
+            f"resolver: {type(resolver).__name__} needs counts, which codes alone do not bring; "
+            "use Suffix()"
+        )
     else:
         unique, added = resolver.resolve(content, names, sizes), resolver.added_sizes
     catalogue = Catalogue(names, unique, content, sizes + added)

@@ -102,8 +102,10 @@ class StageSpec(Spec):
             for point in entry_points(group=cls.group, name=kind):
                 point.load()
         if not isinstance(kind, str) or kind not in cls._kinds:
+            near = difflib.get_close_matches(str(kind), cls._known_kinds(), n=1, cutoff=0.75)
+            hint = f"did you mean {near[0]!r}? known" if near else "known"
             raise ValueError(
-                f"unknown {cls.__name__.lower()} kind {kind!r}; known: {cls._known_kinds()}"
+                f"unknown {cls.__name__.lower()} kind {kind!r}; {hint}: {cls._known_kinds()}"
             )
         return cls._kinds[kind]  # type: ignore[return-value]
 

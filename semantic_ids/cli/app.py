@@ -27,6 +27,9 @@ COMMANDS = "semantic_ids.commands"
 #: Errors that say what is wrong with what was given; any other is one of the program.
 _EXPECTED = (ValueError, TypeError, KeyError, OSError, RuntimeError, ImportError, MemoryError)
 
+#: What errors advise, and the option of a command that does it.
+_OPTIONS = {'missing="nan"': "--nan-is-missing", 'short_users="drop"': "--drop-short"}
+
 #: Characters that an error shows of a value, which may be a whole document.
 _SHOWN = 120
 
@@ -149,6 +152,7 @@ def _line(error: Exception) -> str:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     elif isinstance(error, _EXPECTED):
         text = str(error) or type(error).__name__
+        text += "".join(f" (here: {option})" for said, option in _OPTIONS.items() if said in text)
     else:
         text = f"{type(error).__name__}: {error} (an error of the program; --traceback says where)"
     return f"{name}: {' '.join(text.split())}"

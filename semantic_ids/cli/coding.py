@@ -42,6 +42,8 @@ def encode(
     chosen = sum(map(bool, (items, ids, features, all_items)))
     if chosen != 1:
         raise typer.BadParameter("give ids, or --ids, --features or --all: one of them")
+    if files := [word for word in items or () if _is_feature_file(word)]:
+        raise typer.BadParameter(f"{files[0]} names a file: features are given by --features")
     tokenizer = Tokenizer.load(folder)
     spelled = tokens_wanted(tokens, out, as_json)
     if features:
@@ -53,6 +55,11 @@ def encode(
             code_columns(part, tokenizer.encode(part, device=device), spelled) for part in names
         )
     emit(blocks, out, as_json=as_json, main="code")
+
+
+def _is_feature_file(word: str) -> bool:
+    path = Path(word.rpartition("=")[2])
+    return path.suffix in (".npy", ".safetensors", ".parquet") and path.is_file()
 
 
 def tokens_wanted(tokens: bool | None, out: Path | None, as_json: bool) -> bool:

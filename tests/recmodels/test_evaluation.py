@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from recmodels import evaluation
 from recmodels.data import Held, Histories
-from recmodels.evaluation import Metrics, evaluate, target_ranks
+from recmodels.evaluation import Metrics, evaluate, evaluation_of, target_ranks
 
 
 class Table:
@@ -266,3 +266,8 @@ def test_items_that_cannot_be_ranked_among_are_refused(among, message):
     with pytest.raises(ValueError, match=message):
         evaluate(table, held_of([0, 1]), among=among, progress=False)
     assert not table.blocks
+
+
+def test_an_evaluation_shows_its_averages_alone():
+    found = evaluation_of(np.arange(1, 1001), np.zeros(1000, bool))
+    assert repr(found) == f"Evaluation({found.metrics!r})"

@@ -1,7 +1,12 @@
+import itertools
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from semantic_ids import Features, NoCodecError, RQKMeans, Tokenizer
+from semantic_ids.drift import expected_distance
 
 
 def vectors(count, seed=0, shift=0.0):
@@ -29,6 +34,32 @@ def test_shifted_items_have(tokenizer):
     assert moved.relative_error[1] > 2 * same.relative_error[1]
     assert moved.unused[0] > 0.5
     assert "new items" in str(moved)
+
+
+def test_few_items_of_the_catalogue_are_as_far_as_by_chance(tokenizer):
+    rng = np.random.default_rng(0)
+    rows = [rng.choice(400, 20, replace=False) for _ in range(200)]
+    drifts = [tokenizer.drift(vectors(400)[some]) for some in rows]
+    for level in range(2):
+        distance = np.mean([drift.distances[level] for drift in drifts])
+        unused = np.mean([drift.unused[level] for drift in drifts])
+        # Drawn without replacement: a little nearer than by chance.
+        assert distance == pytest.approx(drifts[0].distances_by_chance[level], rel=0.05)
+        assert unused == pytest.approx(drifts[0].unused_by_chance[level], rel=0.05)
+    assert drifts[0].distances_by_chance[0] > 0.3
+
+
+@given(
+    st.lists(st.integers(0, 9), min_size=1, max_size=4).filter(any),
+    st.integers(1, 4),
+)
+def test_the_expected_distance_is_that_of_all_draws(counts, n):
+    shares = np.array(counts) / sum(counts)
+    total = 0.0
+    for drawn in itertools.product(range(len(shares)), repeat=n):
+        found = np.bincount(drawn, minlength=len(shares)) / n
+        total += np.prod(shares[list(drawn)]) * np.abs(found - shares).sum() / 2
+    assert expected_distance(shares, n) == pytest.approx(total)
 
 
 def test_figures_equal_a_naive_count(tokenizer):

@@ -434,6 +434,13 @@ def test_without_a_codec_what_needs_one_says_so():
         (["a", "a"], [[0], [1]], {}, ValueError, r"ids: 1 of 2 repeat"),
         (["a", 1], [[0], [1]], {}, ValueError, r"ids: expected str or int ids, all of one kind"),
         (None, [[0]], {"resolver": NearestFree()}, ValueError, r"NearestFree needs vectors"),
+        (
+            None,
+            [[0]],
+            {"resolver": Popularity()},
+            ValueError,
+            r"Popularity needs counts, which codes",
+        ),
     ],
 )
 def test_codes_that_are_none_are_refused_by_name(ids, codes, fields, error, message):
@@ -579,6 +586,22 @@ UNFIT = {
         {"quantizer": RQKMeans(levels=2, codebook_size=10)},
         CollisionError,
         r"120 items, but only 100 codes \(codebook sizes \[10, 10\]\); choose more levels",
+    ),
+    "more items than codes and suffixes": (
+        vectors(),
+        {
+            "quantizer": RQKMeans(levels=1, codebook_size=10),
+            "resolver": Suffix(max_suffix=3),
+        },
+        CollisionError,
+        r"only 30 codes \(codebook sizes \[10\] and \[3\] of the resolver\); choose more levels or "
+        r"larger codebooks or a resolver with more room",
+    ),
+    "a kind misspelt": (
+        vectors(),
+        {"quantizer": "rqkmeans"},
+        ValueError,
+        r"unknown quantizer kind 'rqkmeans'; did you mean 'rq-kmeans'\? known: ",
     ),
     "repeated ids": (vectors(), {"ids": ["x"] * 120}, ValueError, r"ids: 119 of 120 repeat .*'x'"),
     "too few ids": (vectors(), {"ids": IDS[:7]}, ValueError, r"features has 120, ids has 7"),

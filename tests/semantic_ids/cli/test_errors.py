@@ -16,6 +16,7 @@ USAGE = {
     "no folder": "encode",
     "no ids": "encode tokens",
     "ids twice": "encode tokens x --all",
+    "features without their option": "encode tokens text=text.npy image.npy",
     "no such device": "encode tokens x --device tpu",
     "no codes": "lookup tokens",
     "codes twice": "lookup tokens 1,2 --codes codes.csv",
@@ -78,6 +79,7 @@ WRONG = {
     "a column of codes is missing": "lookup tokens --codes gap.csv",
     "rows of other lengths": "lookup tokens --codes ragged.csv",
     "no JSON in a line": "lookup tokens --codes damaged.jsonl",
+    "one document": "lookup tokens --codes damaged.json",
     "no gzip": "lookup tokens --codes damaged.csv.gz",
     "no text": "lookup tokens --codes latin.csv",
     "too many neighbours": "neighbours tokens 1,2,3 --k 301",
@@ -262,3 +264,12 @@ def test_help_names_every_exit_code(call):
 
 def test_errors_of_several_lines_become_one():
     assert app._line(ValueError("one\n  two")) == "semantic-ids: one two"
+
+
+def test_what_an_error_advises_is_an_option_of_the_command(call, broken, monkeypatch):
+    monkeypatch.chdir(broken)
+    holes = np.load("text.npy")
+    holes[3] = np.nan
+    np.save("holes.npy", holes)
+    result = call("fit", "holes.npy", "--out", "out")
+    assert result.err.rstrip().endswith('missing="nan" (here: --nan-is-missing)')
