@@ -230,7 +230,8 @@ class QBert4Rec(Transferable):
         Raises
         ------
         UnknownItemError
-            if a history holds an id that the catalogue does not, unless they are skipped.
+            if a history holds an id that the catalogue does not, unless they are skipped, or one
+            of another kind.
         ValueError
             if k is not within 1 and the size of the catalogue, or `tokenizer` was replaced by
             one with other codebooks than those of the training.
@@ -348,6 +349,9 @@ class QBert4Rec(Transferable):
                     "one user's history goes into a list of its own"
                 )
         if unknown == "skip":
+            strings = self.tokenizer.ids.dtype.kind == "T"
+            other = [item for one in histories for item in one if isinstance(item, str) != strings]
+            self.tokenizer.rows(other[:1])  # says of which kind ids are
             histories = [[item for item in one if item in self.tokenizer] for one in histories]
         return Histories.of([self.tokenizer.rows(history) for history in histories])
 

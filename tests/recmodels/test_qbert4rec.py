@@ -312,6 +312,12 @@ def test_unknown_items_can_be_skipped_and_seen_ones_left_out(model, dataset):
         model.recommend([history], unknown="ignore")
 
 
+@pytest.mark.parametrize("history", [[3, 4], ["nobody", 5]])
+def test_ids_of_another_kind_are_not_skipped(model, history):
+    with pytest.raises(UnknownItemError, match="this catalogue's ids are str, got"):
+        model.recommend([history], unknown="skip")
+
+
 def test_some_users_choose_the_epoch(dataset, monkeypatch):
     """The same ones after every epoch, so many as the spec says."""
     asked = []
