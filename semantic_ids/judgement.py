@@ -1,5 +1,6 @@
 """Judgement: the statistics of a whole catalogue, with what is known of its items."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -19,6 +20,9 @@ from semantic_ids.neighbourhoods import (
     measure_neighbourhoods,
 )
 from semantic_ids.statistics import CodebookStatistics, codebook_statistics
+
+#: Rows without ids whose codes are looked at.
+_COMPARED_ROWS = 1000
 
 
 def judge(
@@ -90,7 +94,23 @@ def catalogue_features(fitted: Fitted, features: Features) -> tuple[Features, np
         )
     if features.ids is None:
         features = Features.of(features, catalogue.ids)
+        _check_order(fitted, features)
     return features, catalogue.rows(features.ids)
+
+
+def _check_order(fitted: Fitted, features: Features) -> None:
+    """Warn where rows that were taken for the catalogue's, in its order, have other codes."""
+    if fitted.codec is None:
+        return
+    rows = np.unique(np.linspace(0, len(features) - 1, _COMPARED_ROWS).astype(np.int64))
+    codes = fitted.codec.encode(features.rows(rows))
+    same = int((codes == fitted.catalogue.content_codes[rows]).all(axis=1).sum())
+    if same < len(rows) / 2:
+        warnings.warn(
+            f"features: {same} of {len(rows)} rows that were looked at have the codes of the "
+            "catalogue's items: are they in its order? Features(x, ids=...) says which is which",
+            stacklevel=4,
+        )
 
 
 def fused_features(fitted: Fitted, features: Features) -> Fused:

@@ -299,3 +299,17 @@ def test_notebooks_show_a_table_in_which_text_is_escaped():
     for line, row in zip(shown[-len(rows) :], cells, strict=True):
         assert line.split() == unescape(" ".join(row)).split()
     assert all(line in unescape(html) for line in shown[: -len(rows)])
+
+
+def test_rows_in_another_order_are_noticed(recwarn):
+    rows = np.random.default_rng(0).normal(size=(300, 6))
+    tokenizer = Tokenizer.fit(rows, ids=[f"B{row}" for row in range(300)])
+    tokenizer.statistics(rows)
+    assert not recwarn
+    for call in (tokenizer.statistics, lambda x: tokenizer.describe([0], features=x)):
+        with pytest.warns(UserWarning, match=r"features: \d+ of 300 rows .* in its order\?"):
+            call(rows[::-1])
+    named = Features(rows[::-1], ids=tokenizer.ids[::-1])
+    recwarn.clear()
+    assert str(tokenizer.statistics(named)) == str(tokenizer.statistics(rows))
+    assert not recwarn
