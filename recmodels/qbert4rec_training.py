@@ -1,7 +1,7 @@
 """Stage 3 of Q-BERT4Rec: a sequence model over the codes of a tokenizer, trained."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from recmodels.masked_items import Lesson, Sequences, finetune, pretrain
 from recmodels.objectives import Objective, item_softmax, level_softmax, sampled_softmax
 from recmodels.qbert4rec_spec import QBert4RecSpec
 from recmodels.sequence_model import SequenceModel
-from recmodels.training import TrainingLog, seeded
+from recmodels.training import Optimisation, TrainingLog, seeded
 from semantic_ids import Concat, Features, FittedFuser, Tokenizer
 from semantic_ids.checkpoints import identity
 
@@ -187,7 +187,10 @@ def _train(
 ) -> QBert4RecLog:
     objective = objective_of(spec, model, interaction_counts(split))
     lesson = lesson_of(spec, model, objective, split.train, known, progress)
-    pretraining, count = pretrain(lesson, spec.masks, spec.pretraining)
+    # How it is fine-tuned later changes nothing: a pretraining that is done serves for any.
+    any_later = spec.model_copy(update={"finetuning": Optimisation()})
+    first = replace(lesson, identity=lambda: _told(any_later, split.train, known))
+    pretraining, count = pretrain(first, spec.masks, spec.pretraining)
     finetuning = finetune(lesson, spec.finetuning, validation_of(spec, model, split))
     return QBert4RecLog(pretraining, finetuning, count.sequences, count.fallbacks)
 
@@ -213,8 +216,13 @@ def lesson_of(
         device=spec.device,
         bfloat16=spec.bfloat16,
         progress=progress,
-        identity=lambda: identity(spec, histories.items, histories.offsets, *known),
+        identity=lambda: _told(spec, histories, known),
     )
+
+
+def _told(spec: QBert4RecSpec, histories: Histories, known: Sequence[np.ndarray | None]) -> str:
+    """Return a checksum of all that a training depends on."""
+    return identity(spec, histories.items, histories.offsets, *known)
 
 
 def validation_of(spec: QBert4RecSpec, model: SequenceModel, split: Split) -> Callable[[], float]:

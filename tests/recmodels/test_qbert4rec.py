@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -442,9 +444,17 @@ def test_training_goes_on_where_it_was_killed(dataset, tmp_path):
         patch.setattr("recmodels.qbert4rec_training.finetune", killed)
         with pytest.raises(Killed):
             fit(dataset, tokenizer=tokenizer)
+    # A pretraining that is done serves for another fine-tuning too.
+    longer = Optimisation(epochs=3, learning_rate=1e-3)
+    shutil.copytree(tmp_path / "run", tmp_path / "other")
+    with checkpoints(tmp_path / "other", every=0):
+        other = fit(dataset, tokenizer=tokenizer, finetuning=longer)
     with checkpoints(tmp_path / "run", every=0):
         again = weights(fit(dataset, tokenizer=tokenizer), tmp_path / "b")
     assert all(np.array_equal(whole[name], again[name]) for name in whole)
+    anew = weights(fit(dataset, tokenizer=tokenizer, finetuning=longer), tmp_path / "c")
+    other = weights(other, tmp_path / "d")
+    assert all(np.array_equal(anew[name], other[name]) for name in anew)
 
 
 def test_bad_input_is_refused_by_name(model, dataset):
