@@ -239,6 +239,8 @@ def evaluate(
 
     Raises
     ------
+    TypeError
+        if `held` is no Held.
     ValueError
         if there is no user, a target is not an item of the recommender, or not one of `among`,
         the recommender has its items in another order than those of `held`,
@@ -265,6 +267,10 @@ def evaluate(
     >>> evaluate(Popularity.fit(split), asked, among=cold, progress=False).ranks
     array([1])
     """
+    if not isinstance(held, Held):
+        raise TypeError(
+            f"held: expected a Held, such as dataset.split().test, got a {type(held).__name__}"
+        )
     users, size = len(held.histories), recommender.size
     if block is None:
         block = min(_USERS, max(1, _SCORES // max(1, size)))
@@ -272,7 +278,8 @@ def evaluate(
         raise ValueError(f"block={block} should be >= 1")
     targets = _checked_targets(held.targets, size)
     # A fitted model goes by its own ids in evaluate(dataset), in whatever order they are.
-    held.check_order("recommender", getattr(recommender, "ids", None))
+    own = getattr(recommender, "ids", None)
+    held.check_order("recommender", None if callable(own) else own)
     if among is not None:
         among = _checked_items(among, size)
         targets = _places(targets, among)

@@ -21,7 +21,7 @@ from recmodels.ranking import Recommendations
 from recmodels.sequence_model import SequenceScorer
 from recmodels.transfer import Transferable
 from semantic_ids import RQVAE, Features, Tokenizer, TokenizerSpec
-from semantic_ids.device import check_devices
+from semantic_ids.device import chosen_device
 from semantic_ids.storage import read_state, write_state
 from semantic_ids.vocabulary import level_name
 
@@ -111,7 +111,7 @@ class QBert4Rec(Transferable):
         progress: bool | None = None,
     ) -> "QBert4Rec":
         """Fit a spec; `fit` is the same with the spec's fields as arguments."""
-        check_devices(spec)
+        chosen_device(spec.device)  # of the tokenizer's, its own fit asks
         if tokenizer is None:
             if dataset.features is None:
                 raise ValueError(
@@ -349,6 +349,7 @@ class QBert4Rec(Transferable):
                     "one user's history goes into a list of its own"
                 )
         if unknown == "skip":
+            histories = [list(one) for one in histories]
             strings = self.tokenizer.ids.dtype.kind == "T"
             other = [item for one in histories for item in one if isinstance(item, str) != strings]
             self.tokenizer.rows(other[:1])  # says of which kind ids are

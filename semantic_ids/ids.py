@@ -68,6 +68,14 @@ def id_array(ids: Any, *, name: str = "ids") -> np.ndarray:
     raise ValueError(f"{name}: expected str or int ids, all of one kind, got {', '.join(names)}")
 
 
+def as_ids(ids: Any, *, name: str = "ids") -> np.ndarray:
+    """Return ids as `id_array` does, but an array that is of its kinds already as it is."""
+    is_array = isinstance(ids, np.ndarray) and ids.ndim == 1
+    if is_array and (ids.dtype == np.int64 or ids.dtype.kind == "T"):
+        return ids
+    return id_array(ids, name=name)
+
+
 def _strings(values: list[str], name: str) -> np.ndarray:
     # numpy compares strings up to the first NUL: "a\0b" would be found for "a\0c".
     if "\0" in "".join(values):

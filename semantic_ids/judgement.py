@@ -22,7 +22,7 @@ from semantic_ids.neighbourhoods import (
 from semantic_ids.statistics import CodebookStatistics, codebook_statistics
 
 #: Rows without ids whose codes are looked at.
-_COMPARED_ROWS = 1000
+_COMPARED_ROWS = 100
 
 
 def judge(
@@ -109,7 +109,7 @@ def _check_order(fitted: Fitted, features: Features) -> None:
         warnings.warn(
             f"features: {same} of {len(rows)} rows that were looked at have the codes of the "
             "catalogue's items: are they in its order? Features(x, ids=...) says which is which",
-            stacklevel=4,
+            stacklevel=5,
         )
 
 

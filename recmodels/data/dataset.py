@@ -7,7 +7,7 @@ import numpy as np
 from recmodels.data.histories import Histories
 from recmodels.data.split import Split
 from semantic_ids import Features
-from semantic_ids.ids import id_array
+from semantic_ids.ids import as_ids
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -72,12 +72,17 @@ class Dataset:
             _check_histories(self.histories, self.users, self.size)
 
     def _read(self) -> None:
-        ids = self.ids if _are_ids(self.ids) else id_array(self.ids)
-        features, histories, users = self.features, self.histories, self.users
+        ids = as_ids(self.ids)
+        features, histories, users = self.features, self.histories, self.users or ()
         if features is not None and not isinstance(features, Features):
             features = Features.of(features, ids)
         if histories is not None and not isinstance(histories, Histories):
-            histories = Histories.of(histories)
+            try:
+                histories = Histories.of(histories)
+            except (TypeError, ValueError) as error:
+                raise type(error)(
+                    f"histories: rows of the catalogue are expected: {error}"
+                ) from None
         if histories is not None and not len(users):
             users = (None,) * len(histories)
         for name, value in (
@@ -117,10 +122,6 @@ class Dataset:
         if self.dropped_users:
             parts.append(f"{self.dropped_users:,} users dropped")
         return f"Dataset({self.name!r}: {'; '.join(parts)})"
-
-
-def _are_ids(ids: object) -> bool:
-    return isinstance(ids, np.ndarray) and (ids.dtype == np.int64 or ids.dtype.kind == "T")
 
 
 def _check_same_ids(features: Features, ids: np.ndarray) -> None:

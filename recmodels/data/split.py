@@ -6,6 +6,7 @@ from typing import Any, Self
 import numpy as np
 
 from recmodels.data.histories import Histories, row_array
+from semantic_ids.ids import as_ids
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,13 +17,13 @@ class Held:
     ----------
     histories : what may be shown, one a user.
     targets : (U,) int32, the row of the item that came next.
-    ids : (N,) the items that rows stand for, by which `evaluate` knows a recommender of another
-        catalogue; None where they are not known.
+    ids : N distinct str or int, the items that rows stand for, by which `evaluate` knows a
+        recommender of another catalogue; None where they are not known.
 
     Raises
     ------
     ValueError
-        if there is not one target a history.
+        if there is not one target a history, or a row has no id.
 
     Examples
     --------
@@ -43,18 +44,24 @@ class Held:
                 f"targets: expected one for each of {len(self.histories)} histories, "
                 f"got {len(self.targets)}"
             )
+        if self.ids is not None:
+            object.__setattr__(self, "ids", as_ids(self.ids))
+            most = max(self.histories.items.max(initial=0), self.targets.max(initial=0))
+            if most >= len(self.ids):
+                raise ValueError(f"ids: there is none of item {most}, only {len(self.ids)}")
 
     def __len__(self) -> int:
         """Return the number of questions."""
         return len(self.targets)
 
-    def check_order(self, name: str, ids: np.ndarray | None) -> None:
+    def check_order(self, name: str, ids: Any) -> None:
         """Refuse what has other items, or has them in another order, where both have ids.
 
         Parameters
         ----------
         name : what has them, for the error.
-        ids : its items', of which those that come after all of `self.ids` do not matter; or None.
+        ids : str or int, its items', of which those that come after all of `self.ids` do not
+            matter; or None.
 
         Raises
         ------
@@ -72,7 +79,7 @@ class Held:
         """
         if ids is None or self.ids is None or ids is self.ids:
             return
-        first = ids[: len(self.ids)]
+        first = as_ids(ids, name=f"{name}.ids")[: len(self.ids)]
         if len(first) < len(self.ids) or first.dtype.kind != self.ids.dtype.kind:
             raise ValueError(f"{name}: its items are not those of the split")
         if len(other := np.flatnonzero(first != self.ids)):

@@ -130,7 +130,7 @@ def run(arguments: list[str]) -> int:
         if shown:
             traceback.print_exc()
         else:
-            sys.stderr.write(f"{_line(error)}\n")
+            sys.stderr.write(f"{_line(error)}{_advised(error, kept)}\n")
         return getattr(error, "exit_code", 1)
 
 
@@ -152,10 +152,21 @@ def _line(error: Exception) -> str:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     elif isinstance(error, _EXPECTED):
         text = str(error) or type(error).__name__
-        text += "".join(f" (here: {option})" for said, option in _OPTIONS.items() if said in text)
     else:
         text = f"{type(error).__name__}: {error} (an error of the program; --traceback says where)"
     return f"{name}: {' '.join(text.split())}"
+
+
+def _advised(error: Exception, words: list[str]) -> str:
+    """Name the options of the command that do what an error advises."""
+    command: Any = get_command(app)
+    for word in words:
+        if not hasattr(command, "get_command"):
+            break
+        command = command.get_command(None, word) or command
+    known = {option for parameter in command.params for option in parameter.opts}
+    named = [option for said, option in _OPTIONS.items() if said in str(error) and option in known]
+    return "".join(f" (here: {option})" for option in named)
 
 
 def _problem(problem: Any) -> str:

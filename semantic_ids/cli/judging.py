@@ -116,6 +116,8 @@ def read_items(source: str | None, like: np.ndarray) -> Any:
     """Return titles and categories as columns that `Items.of` takes; None if none were given."""
     if source is None:
         return None
+    if source.lower().endswith(".json"):
+        raise ValueError(f"{source}: expected .jsonl, one object a line, .csv or .parquet")
     columns = read_columns(source)
     for name in ("id", "item_id"):
         values = columns.pop(name, None)

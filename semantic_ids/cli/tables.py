@@ -70,8 +70,6 @@ def read_blocks(source: str, form: str | None = None) -> Iterator[Block]:
         return _npy(path)
     if ending.lower() == ".parquet":
         return _parquet(path)
-    if ending.lower() == ".json":
-        raise ValueError(f"{source}: expected lines; write .jsonl, one object a line, or .csv")
     return _text(path, {".csv": _csv, ".jsonl": _json_lines}.get(ending.lower(), _lines))
 
 

@@ -35,8 +35,7 @@ class DeviceSearch:
     ) -> None:
         wide = [book.astype(np.float64) for book in codebooks]
         halves = [
-            np.where(np.isinf(half), np.inf, (book**2).sum(axis=1) / 2)
-            for book, half in zip(wide, half_norms, strict=True)
+            _halves(book, np.isinf(half)) for book, half in zip(wide, half_norms, strict=True)
         ]
         self._books = [torch.from_numpy(book).to(device) for book in wide]
         self._halves = [torch.from_numpy(half).to(device) for half in halves]
@@ -73,3 +72,11 @@ class DeviceSearch:
             codes[:, level] = best
             left = left - book[best]
         return codes, sure
+
+
+def _halves(book: np.ndarray, infinite: np.ndarray) -> np.ndarray:
+    """Return half the squared norms in float64, infinite where float32's are so on purpose."""
+    half = (book**2).sum(axis=1) / 2
+    # What is long for float32 alone is an entry like any other here.
+    half[infinite & (half < np.finfo(np.float32).max)] = np.inf
+    return half

@@ -22,7 +22,7 @@ def benchmarks():
     """The modules by name, found as a command of that folder finds its neighbours."""
     sys.path.insert(0, str(FOLDER))
     names = ("turns", "vectors", "peers", "ceilings", "encode", "meaning", "fit", "rqvae_steps")
-    names = (*names, "imports", "scaling", "regression")
+    names = (*names, "imports", "scaling", "regression", "training")
     found = {}
     for name in names:
         spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
@@ -136,6 +136,20 @@ def test_purity_is_counted_under_the_first_codes(benchmarks):
     codes = np.array([[7, 0, 9], [7, 0, 8], [7, 1, 7], [7, 0, 6], [200, 3, 5], [7, 7, 7]])
     assert given.purities(codes) == [3 / 5, 4 / 5]
     assert benchmarks["fit"].Vectors("x", given.rows).purities(codes) == []
+
+
+def test_the_floor_of_training_counts_attention(benchmarks):
+    training, b, h, t, d = benchmarks["training"], 2, 3, 50, 8
+    queries = torch.nn.Parameter(torch.randn(b, h, t, d))
+
+    def loss(*_):
+        keys = queries * 2
+        return torch.nn.functional.scaled_dot_product_attention(queries, keys, keys).sum()
+
+    one = training.Contender(torch.nn.ParameterList([queries]), loss, lambda: None)
+    products = 2 + 4  # forwards, and two more for each of these
+    counted = training.operations({"x": one}, [(), ()])
+    assert counted == {"x": products * 2 * b * h * t * t * d}
 
 
 @pytest.mark.parametrize("items", [1000, 70_000])

@@ -271,3 +271,25 @@ def test_items_that_cannot_be_ranked_among_are_refused(among, message):
 def test_an_evaluation_shows_its_averages_alone():
     found = evaluation_of(np.arange(1, 1001), np.zeros(1000, bool))
     assert repr(found) == f"Evaluation({found.metrics!r})"
+
+
+@pytest.mark.parametrize(
+    "ids", [list, tuple, np.array, lambda ids: np.array(ids, dtype=object), lambda ids: lambda: ids]
+)
+def test_recommenders_may_have_ids_of_any_kind(ids):
+    scores = np.random.default_rng(0).normal(size=(3, 3))
+    held = Held(Histories.of([[0], [1], [2]]), [0, 1, 2], ids=["a", "b", "c"])
+    own = Table(scores)
+    own.ids = ids(["a", "b", "c"])
+    assert np.array_equal(evaluate(own, held).ranks, evaluate(Table(scores), held).ranks)
+    own.ids = ids(["a", "c", "b"])
+    if not callable(own.ids):
+        with pytest.raises(ValueError, match="recommender: row 1 is item c, but b in the split"):
+            evaluate(own, held)
+
+
+def test_what_is_held_out_is_needed():
+    with pytest.raises(TypeError, match=r"held: expected a Held, .* got a list"):
+        evaluate(Table(np.eye(2)), [[0], [1]])
+    with pytest.raises(ValueError, match="ids: there is none of item 2, only 2"):
+        Held(Histories.of([[0]]), [2], ids=["a", "b"])

@@ -13,6 +13,7 @@ from recmodels import (
     early_stopping,
 )
 from recmodels.baselines import ContentKNN, Popularity
+from recmodels.catalogue_split import catalogue_split
 from recmodels.data import Dataset, Histories, planted_catalogue, synthetic_catalogue
 from recmodels.evaluation import evaluate, target_ranks
 from semantic_ids import (
@@ -455,6 +456,12 @@ def test_training_goes_on_where_it_was_killed(dataset, tmp_path):
     anew = weights(fit(dataset, tokenizer=tokenizer, finetuning=longer), tmp_path / "c")
     other = weights(other, tmp_path / "d")
     assert all(np.array_equal(anew[name], other[name]) for name in anew)
+    for fields in ({"pretraining": longer}, {"masks": MaskMix(span=1, tail=0)}, {"width": 32}):
+        with (
+            checkpoints(tmp_path / "other", every=0),
+            pytest.raises(ValueError, match="pretraining: holds the training of another spec"),
+        ):
+            fit(dataset, tokenizer=tokenizer, **fields)
 
 
 def test_bad_input_is_refused_by_name(model, dataset):
@@ -522,7 +529,7 @@ def test_rows_of_another_order_are_refused_where_they_would_be_mistaken(dataset)
 
 def test_nothing_is_fitted_before_all_is_known_to_fit(dataset, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(TokenizerSpec, "fit", lambda *_, **__: pytest.fail("fitted"))
+    monkeypatch.setattr(DynamicFusion, "fit", lambda *_, **__: pytest.fail("fitted"))
     with pytest.raises(ValueError, match="torch finds no CUDA device"):
         QBert4Rec.fit(dataset, device="cuda")
     late = TokenizerSpec(fuser=DynamicFusion(), quantizer=RQVAE(device="cuda"))
@@ -532,3 +539,32 @@ def test_nothing_is_fitted_before_all_is_known_to_fit(dataset, monkeypatch):
     short = Dataset("short", dataset.ids, dataset.features, histories)
     with pytest.raises(ValueError, match="leave-one-out needs 3 items a user, but 1 of 151"):
         QBert4Rec.fit(short)
+
+
+def test_a_fitted_tokenizer_may_come_from_a_machine_with_a_card(dataset, monkeypatch):
+    spec = TokenizerSpec(quantizer=RQVAE(levels=2, codebook_size=16, device="cuda", hidden=(8,)))
+    with monkeypatch.context() as patch:  # trained on the processor, as if it were a card
+        patch.setattr("semantic_ids.fitting.check_devices", lambda spec: None)
+        patch.setattr("semantic_ids.training.chosen_device", lambda device: torch.device("cpu"))
+        patch.setattr(
+            "semantic_ids.quantizers.neural.fitting.chosen_device",
+            lambda device: torch.device("cpu"),
+        )
+        tokenizer = spec.fit(dataset.features, progress=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert fit(dataset, tokenizer=tokenizer).size == dataset.size
+
+
+def test_histories_that_can_be_read_once_are_read_once(model, dataset):
+    history = dataset.ids[:4].tolist()
+    once = model.recommend([iter(history)], unknown="skip")
+    assert np.array_equal(once.ids, model.recommend([history]).ids)
+
+
+def test_a_split_in_the_tokenizers_rows_has_its_ids(dataset):
+    order = np.random.default_rng(1).permutation(dataset.size)
+    moved = Tokenizer.fit(dataset.features.rows(order), quantizer=TINY.quantizer)
+    split = catalogue_split(dataset, moved)
+    assert split.test.ids.tolist() == moved.ids.tolist()
+    named = split.test.ids[split.test.targets]
+    assert np.array_equal(named, dataset.ids[dataset.split().test.targets])

@@ -307,9 +307,25 @@ def test_rows_in_another_order_are_noticed(recwarn):
     tokenizer.statistics(rows)
     assert not recwarn
     for call in (tokenizer.statistics, lambda x: tokenizer.describe([0], features=x)):
-        with pytest.warns(UserWarning, match=r"features: \d+ of 300 rows .* in its order\?"):
+        with pytest.warns(UserWarning, match=r"features: \d+ of 100 rows .* in its order\?"):
             call(rows[::-1])
     named = Features(rows[::-1], ids=tokenizer.ids[::-1])
     recwarn.clear()
     assert str(tokenizer.statistics(named)) == str(tokenizer.statistics(rows))
+    assert not recwarn
+
+
+@pytest.mark.parametrize(("moved", "noticed"), [(60, False), (140, True)])
+def test_some_rows_may_have_changed(recwarn, moved, noticed):
+    rows = np.random.default_rng(0).normal(size=(200, 6))
+    tokenizer = Tokenizer.fit(rows, quantizer=RQKMeans(levels=2, codebook_size=16))
+    which = np.random.default_rng(1).permutation(200)[:moved]
+    rows[which] = -3 * rows[which]
+    tokenizer.statistics(rows)
+    assert bool(recwarn) == noticed
+
+
+def test_without_a_codec_no_order_can_be_noticed(recwarn):
+    rows = np.random.default_rng(0).normal(size=(50, 6))
+    Tokenizer.from_codes(None, np.arange(50)[:, None], resolver=None).statistics(rows)
     assert not recwarn

@@ -87,3 +87,11 @@ def test_bad_input_is_refused_by_name():
         wanting.fit(split, Features({"text": np.ones((5, 2))}))
     with pytest.raises(ValueError, match="heads=3 does not divide width=64"):
         SASRec(heads=3)
+
+
+def test_features_in_another_order_are_refused():
+    dataset = synthetic_catalogue(items=50, users=30)
+    with pytest.raises(ValueError, match=r"features: row 0 is item .* in the split"):
+        SASRec(item_parts=("features",)).fit(
+            dataset.split(), dataset.features.rows(np.arange(50)[::-1])
+        )

@@ -79,7 +79,7 @@ WRONG = {
     "a column of codes is missing": "lookup tokens --codes gap.csv",
     "rows of other lengths": "lookup tokens --codes ragged.csv",
     "no JSON in a line": "lookup tokens --codes damaged.jsonl",
-    "one document": "lookup tokens --codes damaged.json",
+    "one document": "explain tokens B0001 --items damaged.json",
     "no gzip": "lookup tokens --codes damaged.csv.gz",
     "no text": "lookup tokens --codes latin.csv",
     "too many neighbours": "neighbours tokens 1,2,3 --k 301",
@@ -273,3 +273,11 @@ def test_what_an_error_advises_is_an_option_of_the_command(call, broken, monkeyp
     np.save("holes.npy", holes)
     result = call("fit", "holes.npy", "--out", "out")
     assert result.err.rstrip().endswith('missing="nan" (here: --nan-is-missing)')
+    # `lookup` has no such option.
+    found = app._advised(ValueError('say missing="nan"'), ["lookup", "tokens"])
+    assert found == ""
+    assert (
+        app._advised(ValueError('say missing="nan"'), ["add", "x"]) == " (here: --nan-is-missing)"
+    )
+    short = ValueError('say short_users="drop"')
+    assert app._advised(short, ["qbert4rec", "train"]) == " (here: --drop-short)"

@@ -258,3 +258,31 @@ def test_a_neural_encoder_runs_on_a_card():
     with on_device("cuda"):
         codes = fitted.encode(vectors)
     assert (codes == fitted.encode(vectors)).mean() > 0.999
+
+
+@given(seed=st.integers(0, 2**32 - 1), exponent=st.sampled_from([-40, -9, -3]))
+def test_entries_of_one_length_are_not_told_apart_by_rows_that_are_short(seed, exponent):
+    """Their half norms differ by the order in which they were added up, and by nothing else."""
+    rng = np.random.default_rng(seed)
+    entry = rng.normal(size=24)
+    book = np.stack([rng.permutation(entry) for _ in range(8)]).astype(np.float32)
+    x = (rng.normal(size=(20, 24)) * 10.0**exponent).astype(np.float32)
+    codes, sure = search([book], x)
+    distances = ((x[:, None].astype(np.float64) - book) ** 2).sum(axis=2)
+    assert np.array_equal(codes[sure, 0], distances.argmin(axis=1)[sure])
+    assert not sure.any() or exponent > -40
+
+
+def test_repeated_entries_leave_nothing_open():
+    book = np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)
+    codes, sure = search([np.concatenate([book, book])], book * 1.1)
+    assert sure.all()
+    assert codes[:, 0].tolist() == list(range(8))
+
+
+def test_entries_that_are_too_long_for_float32_are_chosen_all_the_same():
+    books = [np.float32([[3e19, 0], [0, 3e19], [1, 0]])]
+    with np.errstate(over="ignore"):
+        codes, sure = search(books, np.float32([[3e19, 0], [0, 2.9e19], [1, 1], [1e19, 0]]))
+    assert codes[sure, 0].tolist() == np.array([0, 1, 2, 2])[sure].tolist()
+    assert sure[:2].all()
