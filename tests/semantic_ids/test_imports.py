@@ -55,8 +55,12 @@ def test_stages_do_not_import_each_other(stage):
             )
 
 
-def test_all_names_every_public_class_once():
-    public = {name for name, value in vars(semantic_ids).items() if inspect.isclass(value)}
+def test_all_names_every_public_class_and_function_once():
+    public = {
+        name
+        for name, value in vars(semantic_ids).items()
+        if inspect.isclass(value) or inspect.isfunction(value)
+    }
     assert set(semantic_ids.__all__) == public
     assert len(set(semantic_ids.__all__)) == len(semantic_ids.__all__)
 
