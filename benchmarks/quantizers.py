@@ -40,6 +40,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ceilings import machine_lines
 from peers import PEERS, Encode, Method
 
 from recmodels.data import Split, read_dataset, side_of
@@ -310,6 +311,7 @@ def main() -> None:
         results.append(run_apart(name, args.data, args.limit))
         print(f"{name}: {results[-1].not_run or 'done'}", file=sys.stderr)
     print(f"{args.data.name}, {threads} threads")
+    print(machine_lines())
     print(table(results))
     if args.out:
         figures = {

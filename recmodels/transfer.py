@@ -14,6 +14,7 @@ from recmodels.qbert4rec_training import QBert4RecLog, Stage3
 from recmodels.training import Optimisation
 from recmodels.transfer_training import finetune_stage_3, pretrain_stage_3
 from semantic_ids import Tokenizer, TokenizerSpec
+from semantic_ids.device import chosen_device
 from semantic_ids.id_index import IdIndex
 
 DatasetLike = Dataset | str | Path
@@ -90,6 +91,7 @@ class Transferable:
         """
         domains = [_dataset_of(dataset) for dataset in datasets]
         spec = spec_of(tokenizer, seed, fields)
+        chosen_device(spec.device)
         for domain in domains:
             check_histories(domain)
         union = unite(domains)
@@ -153,6 +155,7 @@ class Transferable:
         """
         if tokenizer not in ("shared", "refit"):
             raise ValueError(f'tokenizer: expected "shared" or "refit", got {tokenizer!r}')
+        chosen_device(self.spec.device)
         self._check_fingerprint()
         target = _dataset_of(dataset)
         check_histories(target)

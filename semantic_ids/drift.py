@@ -47,17 +47,15 @@ class Drift:
             f"{self.items:,} new items, {self.unseen:.1%} with a content code not seen before",
             "level  rel. error  at the fit  distance  by chance  unused codes  by chance",
         ]
-        by_chance = self.distances_by_chance, self.unused_by_chance
-        for level, (distance, drawn, unused, missed) in enumerate(
-            zip(self.distances, by_chance[0], self.unused, by_chance[1], strict=True)
-        ):
+        for level in range(len(self.distances)):
             now, before = (
                 "" if errors is None else f"{errors[level]:.4f}"
                 for errors in (self.relative_error, self.fitted_relative_error)
             )
             lines.append(
-                f"{level:5d} {now:>11s} {before:>11s} {distance:9.3f} {drawn:10.3f} "
-                f"{unused:13.1%} {missed:10.1%}"
+                f"{level:5d} {now:>11s} {before:>11s} "
+                f"{self.distances[level]:9.3f} {self.distances_by_chance[level]:10.3f} "
+                f"{self.unused[level]:13.1%} {self.unused_by_chance[level]:10.1%}"
             )
         return "\n".join(lines)
 

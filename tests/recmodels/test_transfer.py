@@ -452,6 +452,16 @@ def test_a_common_rule_over_content_helps_a_domain_of_few_users():
     assert hits["zero-shot"] > 3 * hits["popularity"]
 
 
+def test_a_card_that_is_not_there_is_refused_before_any_fit(model, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(TokenizerSpec, "fit", lambda *_, **__: pytest.fail("fitted"))
+    monkeypatch.setattr(model, "spec", model.spec.model_copy(update={"device": "cuda"}))
+    with pytest.raises(ValueError, match="torch finds no CUDA device"):
+        model.finetune(PETS, tokenizer="refit")
+    with pytest.raises(ValueError, match="torch finds no CUDA device"):
+        pretrain(device="cuda")
+
+
 def test_bad_input_is_refused_by_name(model, tmp_path):
     bare = dataclasses.replace(TOOLS, features=None)
     with pytest.raises(ValueError, match="datasets: tools has no features, but others have"):
